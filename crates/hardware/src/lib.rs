@@ -1,1 +1,20 @@
-//! (being built)
+//! The only crate that touches the machine: files, ioctls, D-Bus, commands and GPU workers become
+//! a [`Snapshot`](cupel_model::Snapshot).
+//!
+//! # Invariants
+//! - Every file is opened through a [`root::Root`]. Beneath a root other than `/` nothing else is
+//!   touched: no file outside it, no command, no ioctl, no D-Bus.
+//! - Collection never judges and seldom fails: what cannot be read is a
+//!   [`Reading`](cupel_model::Reading) that says why.
+//! - Each source has its own thread and deadline; one that hangs costs only its own readings.
+//! - Every read has a cap. Parsers of outside bytes are pure functions that never panic.
+//!
+//! # What is absent
+//! No judgement, no platform knowledge, no terminal. No driver library is loaded in this process.
+
+pub mod error;
+pub mod gpu;
+pub mod root;
+
+pub use error::ReadError;
+pub use root::Root;

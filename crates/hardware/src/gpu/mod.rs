@@ -1,0 +1,1 @@
+//! GPUs: the client that owns the GPU workers.
