@@ -1,0 +1,22 @@
+//! `cupel completions`: a shell's completion script.
+
+use clap_complete::Shell;
+
+use crate::context::Context;
+use crate::exit::Exit;
+
+/// Options of `cupel completions`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Which shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+/// Writes the script to standard output.
+pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut super::command(), "cupel", &mut script);
+    context.out.text(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Fine)
+}

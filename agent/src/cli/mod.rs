@@ -1,0 +1,127 @@
+//! The command line: the tree of commands, the options that all of them have, and the way out.
+//!
+//! # Invariants
+//! - A command is a file with `Args` and `run`; `run` gets a [`Context`] and returns an [`Exit`].
+//! - Only commands that exist are listed.
+
+mod completions;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::context::Context;
+use crate::exit::{self, Exit};
+use crate::logging;
+use crate::output::{Format, note};
+
+/// Columns that help texts and tables must fit into.
+pub const COLUMNS: usize = 100;
+
+/// Proves bare metal: finds out what a GPU server is, checks it, and says what to do.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cupel",
+    version,
+    max_term_width = COLUMNS,
+    after_help = exit::EXIT_CODES,
+    propagate_version = false,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command has.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct GlobalArgs {
+    /// How results are written
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t
+    )]
+    pub output: Format,
+    /// Directory that stands for the machine: /sys, /proc, /dev, /etc, /run and /var in it
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "CUPEL_ROOT",
+        hide_env_values = true
+    )]
+    pub root: Option<PathBuf>,
+    /// Where remembered parts and bring-up journals are kept [default: ROOT/var/lib/cupel]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "CUPEL_STATE_DIR",
+        hide_env_values = true
+    )]
+    pub state_dir: Option<PathBuf>,
+    /// Log more to standard error (-v notes, -vv details; CUPEL_LOG sets a filter)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a shell's completion script
+    Completions(completions::Args),
+}
+
+/// The tree of commands, for completions and manual pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    logging::start(cli.global.verbose)?;
+    let mut context = Context::new(&cli.global)?;
+    let exit = match &cli.command {
+        Command::Completions(args) => completions::run(args, &mut context),
+    }?;
+    context.out.flush()?;
+    Ok(exit)
+}
+
+/// Parses the command line, runs the command, tells what went wrong.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Error.into()
+            } else {
+                Exit::Fine.into()
+            };
+        }
+    };
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            note(exit::chain(&error).trim_end());
+            exit::of_error(&error).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        command().debug_assert();
+    }
+}
