@@ -1,2 +1,106 @@
-//! (being built)
-fn main() {}
+//! Everything that is run by hand or by CI: `cargo xtask COMMAND`.
+//!
+//! # Invariants
+//! - One file a subcommand.
+//! - Processes are started in [`process`] alone.
+//! - What a command claims at its end (counts, "up to date") is what it has seen.
+//!
+//! # What is absent
+//! Nothing here ships: the programs that users run never depend on it.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a tool for developers: it talks on the terminal"
+)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod acceptance_kit;
+mod bringup;
+mod docs;
+mod fuzz_replay;
+mod process;
+mod schemas;
+mod sim;
+mod soak;
+mod test;
+mod tidy;
+mod workspace;
+
+use workspace::Workspace;
+
+/// Build, test, bring up, and keep the promises of docs/architecture.md.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 80)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build Cupel and bring up this very machine; the report goes to out/bringup
+    Bringup(bringup::Options),
+    /// Everything that must pass: format, lints, tidy, generated files, build, tests
+    Test(test::Options),
+    /// Prove the architecture's promises from cargo metadata and the sources
+    Tidy,
+    /// Write the JSON Schemas under docs/schemas
+    Schemas {
+        /// Change nothing; fail when a file is out of date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write docs/checks from the text of the checks
+    Docs {
+        /// Change nothing; fail when a file is out of date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run a command inside a simulated server
+    Sim {
+        /// A scenario: a name under tests/scenarios, or a file
+        scenario: String,
+        /// The command and its arguments, after `--`
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// The long repeats; figures go to docs/measurements
+    Soak(soak::Options),
+    /// Run every fuzz target's body over its seeds, on the stable compiler
+    FuzzReplay,
+    /// Build what tests/gpu-acceptance/run.sh needs, to be carried to a GPU machine
+    AcceptanceKit(acceptance_kit::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<u8> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Bringup(options) => bringup::run(&workspace, &options),
+        Task::Test(options) => test::run(&workspace, &options),
+        Task::Tidy => tidy::run(&workspace),
+        Task::Schemas { check } => schemas::run(&workspace, check),
+        Task::Docs { check } => docs::run(&workspace, check),
+        Task::Sim { scenario, command } => {
+            workspace.build(&["cupel", "cupel-gpu-worker", "cupel-fake-driver"])?;
+            sim::run(&scenario, &command)
+        }
+        Task::Soak(options) => soak::run(&workspace, &options),
+        Task::FuzzReplay => fuzz_replay::run(&workspace),
+        Task::AcceptanceKit(options) => acceptance_kit::run(&workspace, &options),
+    }
+}
