@@ -97,6 +97,9 @@ pub enum Ask {
     Open {
         /// Path or file name of `libnvidia-ml.so.1`.
         library: String,
+        /// NVML indices to leave alone: an earlier worker hung or died there.
+        #[serde(default)]
+        skip: Vec<u32>,
     },
     /// One group of calls on one GPU.
     Read {
@@ -121,6 +124,9 @@ pub enum FromWorker {
         id: u64,
         /// Name of the C function.
         call: String,
+        /// NVML index, where the call concerns one GPU.
+        #[serde(default)]
+        gpu: Option<u32>,
     },
     /// The end of a request.
     Answer {
@@ -184,6 +190,9 @@ pub struct Opened {
     pub nvml_version: Reading<String>,
     /// CUDA driver API version, e.g. `12.8`.
     pub cuda_version: Reading<String>,
+    /// Path of the library as the loader found it.
+    #[serde(default)]
+    pub library_path: Reading<String>,
     /// One entry an NVML index, in order: the PCI address, or why there is no handle.
     pub gpus: Vec<Reading<crate::pci::PciAddress>>,
 }

@@ -137,7 +137,6 @@ impl Model {
                 nvlink_mbps: 0,
                 nvlink_version: 0,
                 links: 0,
-                ..hopper
             },
         }
     }
@@ -179,7 +178,8 @@ impl Model {
             }]),
             memory: Some(Memory {
                 total: sheet.memory_mib * MIB,
-                used: 512 * MIB,
+                reserved: 512 * MIB,
+                used: 0,
             }),
             ecc_mode: Some(Modes {
                 current: 1,

@@ -157,7 +157,9 @@ pub struct Modes {
 pub struct Memory {
     /// All of it.
     pub total: u64,
-    /// Used, the driver's own share included.
+    /// The driver's own share.
+    pub reserved: u64,
+    /// Used by others.
     pub used: u64,
 }
 
