@@ -48,6 +48,12 @@ pub enum ReadError {
         /// The cap, bytes.
         cap: usize,
     },
+    /// There is nothing in the file.
+    #[error("{path}: empty")]
+    Empty {
+        /// The file.
+        path: String,
+    },
     /// The content is not what the file is documented to hold.
     #[error("{path}: line {line}: {value:?} is not {wanted}")]
     Malformed {
@@ -118,6 +124,7 @@ impl ReadError {
             Self::System { .. }
             | Self::NotRegular { .. }
             | Self::TooLong { .. }
+            | Self::Empty { .. }
             | Self::Malformed { .. }
             | Self::Binary { .. } => Reading::Failed(why),
         }

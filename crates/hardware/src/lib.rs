@@ -12,9 +12,23 @@
 //! # What is absent
 //! No judgement, no platform knowledge, no terminal. No driver library is loaded in this process.
 
+pub mod clock;
+pub mod command;
+pub mod deadline;
+pub mod edac;
 pub mod error;
 pub mod gpu;
+pub mod host_memory;
+pub mod hwmon;
+pub mod network;
+pub mod pci;
+pub mod processor;
+pub mod rdma;
 pub mod root;
+pub mod smbios;
+pub mod sysfs;
+#[cfg(test)]
+mod testing;
 
 pub use error::ReadError;
 pub use root::Root;

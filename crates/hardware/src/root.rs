@@ -175,7 +175,7 @@ impl Root {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// A file that holds one value, without the blanks around it. An empty file is malformed.
+    /// A file that holds one value, without the blanks around it. An empty file is an error.
     ///
     /// # Errors
     /// As [`Self::read`]; and when the file is empty or no UTF-8.
@@ -191,7 +191,9 @@ impl Root {
         })?;
         let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
         if text.is_empty() {
-            return Err(ReadError::malformed(path, 1, text, "a value"));
+            return Err(ReadError::Empty {
+                path: path.to_owned(),
+            });
         }
         Ok(text.to_owned())
     }

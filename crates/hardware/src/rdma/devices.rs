@@ -1,0 +1,239 @@
+//! Reads one RDMA device with its ports.
+
+use cupel_model::Reading;
+use cupel_model::snapshot::{Problem, RdmaDevice, RdmaPort};
+
+use super::counters;
+use crate::error::ReadError;
+use crate::root::Root;
+use crate::sysfs::{Attributes, guid, rdma_rate, rdma_state};
+
+const CLASS: &str = "/sys/class/infiniband";
+
+/// Names of the RDMA devices, sorted. No class directory is no device.
+///
+/// # Errors
+/// As the system says.
+pub fn names(root: &Root) -> Result<Vec<String>, ReadError> {
+    match root.names(CLASS) {
+        Err(error) if error.is_missing() => Ok(Vec::new()),
+        other => other,
+    }
+}
+
+/// All RDMA devices on this thread, by name, and what could not be read.
+pub fn collect(root: &Root) -> (Vec<RdmaDevice>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let names = names(root).unwrap_or_else(|error| {
+        problems.push(problem(&error));
+        Vec::new()
+    });
+    let devices = names
+        .iter()
+        .map(|name| {
+            let (device, more) = one(root, name);
+            problems.extend(more);
+            device
+        })
+        .collect();
+    (devices, problems)
+}
+
+/// One RDMA device, and what could not be read. Slot and serial are filled from its PCI function.
+pub fn one(root: &Root, name: &str) -> (RdmaDevice, Vec<Problem>) {
+    let directory = format!("{CLASS}/{name}");
+    let at = Attributes::new(root, &directory);
+    let mut errors = Vec::new();
+    let ports_directory = at.path("ports");
+    let mut ports = Vec::new();
+    match root.names(&ports_directory) {
+        Ok(numbers) => {
+            for number in numbers {
+                match number.parse() {
+                    Ok(number) => ports.push(port(root, &directory, number, &mut errors)),
+                    Err(_) => errors.push(ReadError::malformed(
+                        &ports_directory,
+                        1,
+                        &number,
+                        "a port number",
+                    )),
+                }
+            }
+        }
+        Err(error) => errors.push(error),
+    }
+    ports.sort_by_key(|port| port.number);
+    let pci = at.pci_address();
+    let device = RdmaDevice {
+        name: name.to_owned(),
+        slot: pci.as_ref().and_then(|_| Reading::default()),
+        serial: pci.as_ref().and_then(|_| Reading::default()),
+        pci,
+        firmware: at.value("fw_ver"),
+        board_id: at.value("board_id"),
+        hca_type: at.value("hca_type"),
+        node_guid: at.parsed("node_guid", "a GUID", guid),
+        system_guid: at.parsed("sys_image_guid", "a GUID", guid),
+        ports,
+        counters: counters::in_directory(root, &at.path("hw_counters"), &mut errors),
+    };
+    (device, errors.iter().map(problem).collect())
+}
+
+fn problem(error: &ReadError) -> Problem {
+    Problem {
+        source: "rdma".to_owned(),
+        why: error.to_string(),
+    }
+}
+
+fn port(root: &Root, device: &str, number: u32, errors: &mut Vec<ReadError>) -> RdmaPort {
+    let directory = format!("{device}/ports/{number}");
+    let at = Attributes::new(root, &directory);
+    let lid = |name| at.parsed(name, "a local id", local_id);
+    RdmaPort {
+        number,
+        state: at.parsed("state", "a port state", rdma_state),
+        physical_state: at.parsed("phys_state", "a physical port state", rdma_state),
+        rate_gbps: at.parsed("rate", "a rate in Gb/sec", rdma_rate),
+        link_layer: at.value("link_layer"),
+        lid: lid("lid"),
+        sm_lid: lid("sm_lid"),
+        interfaces: interfaces(root, &directory, device, number),
+        counters: counters::of_port(root, &directory, errors),
+    }
+}
+
+/// `0x` and at most eight hexadecimal digits.
+fn local_id(text: &str) -> Option<u32> {
+    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// Network interfaces of a port: those that its GID table names, and those of the device's PCI
+/// function whose `dev_port` (0-based) is this port.
+fn interfaces(root: &Root, port: &str, device: &str, number: u32) -> Vec<String> {
+    let table = format!("{port}/gid_attrs/ndevs");
+    let mut found: Vec<String> = root
+        .names(&table)
+        .unwrap_or_default()
+        .iter()
+        // Most entries of the table are empty, and reading an empty one is an error.
+        .filter_map(|entry| root.value(&format!("{table}/{entry}")).ok())
+        .collect();
+    let net = format!("{device}/device/net");
+    found.extend(
+        root.names(&net)
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|name| {
+                let own = |file| root.value(&format!("{net}/{name}/{file}")).ok();
+                let here = own("dev_port")
+                    .and_then(|text| text.parse().ok())
+                    .unwrap_or(0_u32);
+                // `pf0vf3` is how a switch-mode adapter names the far end of a virtual function.
+                let is_representor =
+                    own("phys_port_name").is_some_and(|name| name.starts_with("pf"));
+                here.checked_add(1) == Some(number) && !is_representor
+            }),
+    );
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Tree;
+
+    fn adapter(tree: &Tree) -> String {
+        let function = "/sys/devices/pci0000:97/0000:97:01.0/0000:9a:00.0";
+        let device = format!("{function}/infiniband/mlx5_4");
+        tree.link(
+            "/sys/class/infiniband/mlx5_4",
+            "../../devices/pci0000:97/0000:97:01.0/0000:9a:00.0/infiniband/mlx5_4",
+        );
+        tree.link(&format!("{device}/device"), "../../../0000:9a:00.0");
+        for (file, value) in [
+            ("fw_ver", "28.39.1002"),
+            ("board_id", "MT_0000000838"),
+            ("hca_type", "MT4129"),
+            ("node_guid", "a088:c203:00f2:7a10"),
+            ("sys_image_guid", "a088:c203:00f2:7a10"),
+            ("ports/1/state", "4: ACTIVE"),
+            ("ports/1/phys_state", "5: LinkUp"),
+            ("ports/1/rate", "400 Gb/sec (4X NDR)"),
+            ("ports/1/link_layer", "InfiniBand"),
+            ("ports/1/lid", "0x1f"),
+            ("ports/1/sm_lid", "0x1"),
+            ("ports/1/counters/symbol_error", "65535"),
+            ("ports/1/counters/VL15_dropped", "N/A (no PMA)"),
+            ("ports/1/counters/port_rcv_data", "4294967295"),
+            ("ports/1/counters/unicast_rcv_packets", "7"),
+            ("ports/1/hw_counters/out_of_sequence", "12"),
+            ("hw_counters/tx_bytes", "99"),
+        ] {
+            tree.file(&format!("{device}/{file}"), format!("{value}\n"));
+        }
+        tree.file(&format!("{function}/net/ibp154s0/dev_port"), "0\n");
+        tree.file(&format!("{function}/net/ibp154s0d1/dev_port"), "1\n");
+        device
+    }
+
+    #[test]
+    fn an_adapter_as_the_kernel_shows_it() {
+        let tree = Tree::new();
+        adapter(&tree);
+        let (devices, problems) = collect(&tree.root());
+        assert_eq!(problems, []);
+        let device = &devices[0];
+        assert_eq!(
+            device.pci.get().map(|a| a.to_string()).as_deref(),
+            Some("0000:9a:00.0")
+        );
+        assert_eq!(device.firmware, Reading::Value("28.39.1002".to_owned()));
+        let port = &device.ports[0];
+        assert_eq!(port.state, Reading::Value("ACTIVE".to_owned()));
+        assert_eq!(port.physical_state, Reading::Value("LinkUp".to_owned()));
+        assert_eq!(port.rate_gbps.get().map(f64::from), Some(400.0));
+        assert_eq!((port.lid.get(), port.sm_lid.get()), (Some(31), Some(1)));
+        assert_eq!(port.interfaces, ["ibp154s0"]);
+        let counter = |name: &str| {
+            let counter = port.counters.iter().find(|c| c.name == name).expect(name);
+            counter.value.clone()
+        };
+        assert!(
+            counter("symbol_error")
+                .get()
+                .is_some_and(|c| c.saturated && c.value == 65535)
+        );
+        assert!(counter("port_rcv_data").get().is_some_and(|c| !c.saturated));
+        assert!(matches!(counter("VL15_dropped"), Reading::Unsupported(_)));
+        assert_eq!(counter("out_of_sequence").get().map(|c| c.value), Some(12));
+        assert_eq!(device.counters.len(), 1);
+    }
+
+    #[test]
+    fn garbage_fails_its_own_value_only() {
+        let tree = Tree::new();
+        let device = adapter(&tree);
+        tree.file(&format!("{device}/ports/1/rate"), "very fast\n");
+        tree.file(&format!("{device}/ports/1/counters/symbol_error"), "-1\n");
+        tree.file(&format!("{device}/ports/x/state"), "4: ACTIVE\n");
+        let (devices, problems) = collect(&tree.root());
+        let port = &devices[0].ports[0];
+        assert_eq!(
+            port.rate_gbps.why(),
+            Some(
+                "/sys/class/infiniband/mlx5_4/ports/1/rate: line 1: \"very fast\" is not a rate in Gb/sec"
+            )
+        );
+        assert!(
+            port.counters
+                .iter()
+                .any(|c| c.name == "symbol_error" && c.value.is_failed())
+        );
+        assert_eq!(port.state, Reading::Value("ACTIVE".to_owned()));
+        assert_eq!(problems.len(), 1);
+    }
+}

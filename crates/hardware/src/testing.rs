@@ -1,0 +1,41 @@
+//! Trees of files for tests.
+
+use std::path::{Path, PathBuf};
+
+use crate::root::Root;
+
+/// A directory that stands for a machine.
+pub(crate) struct Tree(tempfile::TempDir);
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary directory"))
+    }
+
+    pub(crate) fn root(&self) -> Root {
+        Root::at(self.0.path()).expect("root")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn place(&self, path: &str) -> PathBuf {
+        let place = self.0.path().join(path.trim_start_matches('/'));
+        let above = place.parent().expect("a file has a directory");
+        std::fs::create_dir_all(above).expect("directories");
+        place
+    }
+
+    pub(crate) fn file(&self, path: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.place(path), content).expect("file");
+    }
+
+    pub(crate) fn directory(&self, path: &str) {
+        std::fs::create_dir_all(self.place(path)).expect("directory");
+    }
+
+    pub(crate) fn link(&self, path: &str, target: &str) {
+        std::os::unix::fs::symlink(target, self.place(path)).expect("link");
+    }
+}
