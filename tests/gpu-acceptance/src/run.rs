@@ -1,0 +1,407 @@
+//! The whole acceptance, one step after the other, within ten minutes.
+//!
+//! # Invariants
+//! - A step that cannot be run is reported and the next one is taken.
+//! - A missing kernel log or systemd is a note, not a failure: containers have neither.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::compare::{self, Outcome};
+use crate::program::{self, Ended};
+use crate::report::{self, Step, StepResult};
+use crate::smi::Smi;
+
+const SHORT: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(240);
+
+/// How often the worker is asked while the machine is under load.
+const UNDER_LOAD: usize = 20;
+
+/// Reads a Snapshot as the current schema, and gives it back as plain JSON.
+///
+/// # Errors
+/// Where it does not fit.
+pub fn snapshot(text: &str) -> anyhow::Result<Value> {
+    serde_json::from_str::<cupel_model::Snapshot>(text)
+        .context("the Snapshot does not fit its schema")?;
+    Ok(serde_json::from_str(text)?)
+}
+
+struct Acceptance {
+    cupel: PathBuf,
+    smi: PathBuf,
+    out: PathBuf,
+    steps: Vec<Step>,
+}
+
+/// Runs it; the exit code.
+///
+/// # Errors
+/// When not even a report could be written.
+pub fn run(kit: &Path, out: &Path) -> anyhow::Result<u8> {
+    let driver = fs::read_to_string("/proc/driver/nvidia/version");
+    let Some(smi) = program::nvidia_smi() else {
+        println!("no NVIDIA driver here: there is no nvidia-smi; nothing was tested");
+        return Ok(3);
+    };
+    fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
+    let mut acceptance = Acceptance {
+        cupel: kit.join("cupel"),
+        smi,
+        out: out.to_owned(),
+        steps: Vec::new(),
+    };
+    let began = Instant::now();
+    let Ok(before) = acceptance.nvidia_smi("smi-before") else {
+        println!("no NVIDIA driver here: nvidia-smi does not work; nothing was tested");
+        return Ok(3);
+    };
+    let first = acceptance.inspect(&before);
+    let rows = match &first {
+        Some((snapshot, after)) => compare::compare(snapshot, &before, after),
+        None => Vec::new(),
+    };
+    let differ = rows
+        .iter()
+        .filter(|row| row.outcome == Outcome::Mismatch)
+        .count();
+    acceptance.step("compare with nvidia-smi -q -x", || {
+        if rows.is_empty() {
+            return Ok(StepResult::NotRun("no Snapshot".to_owned()));
+        }
+        let agree = rows
+            .iter()
+            .filter(|row| row.outcome == Outcome::Match)
+            .count();
+        let seen = format!("{agree} values agree, {differ} differ");
+        Ok(if differ == 0 {
+            StepResult::Passed(seen)
+        } else {
+            StepResult::Failed(seen)
+        })
+    });
+    let snapshot = first.map(|(snapshot, _)| snapshot);
+    acceptance.check();
+    acceptance.replay();
+    acceptance.memfd(snapshot.as_ref());
+    acceptance.fallback(snapshot.as_ref());
+    acceptance.under_load(snapshot.as_ref());
+    acceptance.bringup();
+
+    let mut text = "# GPU acceptance\n\n".to_owned();
+    text.push_str(&format!("- time: {:.0} s\n", began.elapsed().as_secs_f64()));
+    if let Ok(driver) = driver {
+        text.push_str(&format!(
+            "- driver: {}\n",
+            driver.lines().next().unwrap_or_default()
+        ));
+    }
+    if let Some(snapshot) = &snapshot {
+        text.push_str(&about(snapshot));
+    }
+    text.push('\n');
+    text.push_str(&report::steps(&acceptance.steps));
+    text.push_str("\n## Comparison\n\n");
+    text.push_str(&report::comparison(&rows));
+    let path = out.join("report.md");
+    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    println!("{}", report::steps(&acceptance.steps));
+    println!("report: {}", path.display());
+    let failed = acceptance
+        .steps
+        .iter()
+        .any(|step| matches!(step.result, StepResult::Failed(_)));
+    Ok(u8::from(failed))
+}
+
+/// What a reader of the report wants to know of the machine, and what could not be read.
+fn about(snapshot: &Value) -> String {
+    let mut text = String::new();
+    for gpu in snapshot["gpus"].as_array().into_iter().flatten() {
+        text.push_str(&format!(
+            "- GPU: {} {} {}\n",
+            gpu["pci"], gpu["name"], gpu["slot"]
+        ));
+    }
+    text.push_str(&format!(
+        "- kernel log records: {}\n",
+        snapshot["kernel_log_records"]
+    ));
+    for problem in snapshot["problems"].as_array().into_iter().flatten() {
+        text.push_str(&format!(
+            "- not read: {}: {}\n",
+            problem["source"], problem["why"]
+        ));
+    }
+    text
+}
+
+/// The UUIDs of the GPUs that the driver lists.
+fn uuids(snapshot: &Value) -> BTreeSet<String> {
+    let gpus = snapshot["gpus"].as_array().into_iter().flatten();
+    gpus.filter_map(|gpu| gpu["uuid"].as_str().map(str::to_owned))
+        .collect()
+}
+
+/// Why a Snapshot is not what the first one was; none when it is.
+fn differs(first: Option<&Value>, ended: &Ended) -> Option<String> {
+    if ended.code != Some(0) {
+        return Some(format!("exit code {:?}", ended.code));
+    }
+    let again = match snapshot(&ended.stdout) {
+        Ok(again) => again,
+        Err(error) => return Some(format!("{error:#}")),
+    };
+    let hung = again["gpus"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|gpu| !gpu["hung"].is_null());
+    if let Some(gpu) = hung {
+        return Some(format!("a driver call hung: {}", gpu["hung"]));
+    }
+    let seen = uuids(&again);
+    if seen.is_empty() {
+        return Some(format!(
+            "no GPU was read; worker: {}",
+            again["driver"]["worker"]
+        ));
+    }
+    match first.map(uuids) {
+        Some(expected) if expected != seen => {
+            Some(format!("other GPUs: {seen:?}, not {expected:?}"))
+        }
+        Some(_) | None => None,
+    }
+}
+
+impl Acceptance {
+    fn step(&mut self, name: &'static str, work: impl FnOnce() -> anyhow::Result<StepResult>) {
+        let result = work().unwrap_or_else(|error| StepResult::Failed(format!("{error:#}")));
+        println!(
+            "{name}: {}",
+            match &result {
+                StepResult::Passed(seen) => format!("passed, {seen}"),
+                StepResult::Failed(why) => format!("FAILED, {why}"),
+                StepResult::NotRun(why) => format!("not run, {why}"),
+            }
+        );
+        self.steps.push(Step { name, result });
+    }
+
+    fn nvidia_smi(&self, name: &str) -> anyhow::Result<Smi> {
+        let ended = program::run(&self.smi, &["-q", "-x"], &self.out, name, SHORT)?;
+        Smi::parse(&ended.stdout)
+    }
+
+    fn cupel(&self, args: &[&str], name: &str, limit: Duration) -> anyhow::Result<Ended> {
+        program::run(&self.cupel, args, &self.out, name, limit)
+    }
+
+    fn inspect(&mut self, before: &Smi) -> Option<(Value, Smi)> {
+        let ended = self.cupel(&["inspect", "--output", "json"], "inspect", SHORT);
+        let after = self.nvidia_smi("smi-after");
+        let mut kept = None;
+        let gpus = before.gpus.len();
+        self.step("inspect", || {
+            let ended = ended?;
+            if let Some(why) = differs(None, &ended) {
+                return Ok(StepResult::Failed(why));
+            }
+            let snapshot = snapshot(&ended.stdout)?;
+            let seen = format!(
+                "{} of {gpus} GPUs in {:.2} s",
+                uuids(&snapshot).len(),
+                ended.took.as_secs_f64()
+            );
+            let all = uuids(&snapshot).len() == gpus;
+            kept = Some((snapshot, after?));
+            Ok(if all {
+                StepResult::Passed(seen)
+            } else {
+                StepResult::Failed(seen)
+            })
+        });
+        kept
+    }
+
+    fn check(&mut self) {
+        let ended = self.cupel(&["check", "--output", "json"], "check", SHORT);
+        self.step("check", || {
+            let ended = ended?;
+            let report: Value = serde_json::from_str(&ended.stdout).context("its JSON")?;
+            let count = |list: &str| report["coverage"][list].as_array().map_or(0, Vec::len);
+            let seen = format!(
+                "exit {:?}, verdict {}, {} findings; {} checks ran, {} skipped, {} unknown",
+                ended.code,
+                report["verdict"],
+                report["findings"].as_array().map_or(0, Vec::len),
+                count("ran"),
+                count("skipped"),
+                count("unknown")
+            );
+            // Whether this machine is well is not the question; whether Cupel could tell is.
+            Ok(
+                if matches!(ended.code, Some(0 | 1 | 3)) && count("ran") > 0 {
+                    StepResult::Passed(seen)
+                } else {
+                    StepResult::Failed(seen)
+                },
+            )
+        });
+    }
+
+    /// The Snapshot judged again from its file gives one answer, however often.
+    fn replay(&mut self) {
+        let from = self.out.join("inspect.out").display().to_string();
+        let args = ["check", "--from", &from, "--output", "json"];
+        let runs = (
+            self.cupel(&args, "check-from-1", SHORT),
+            self.cupel(&args, "check-from-2", SHORT),
+        );
+        self.step("check --from", || {
+            let (one, two) = (runs.0?, runs.1?);
+            Ok(
+                if one.stdout == two.stdout && one.code == two.code && one.code != Some(2) {
+                    StepResult::Passed(format!("the same answer twice, exit {:?}", one.code))
+                } else {
+                    StepResult::Failed(format!("exit {:?} and {:?}", one.code, two.code))
+                },
+            )
+        });
+    }
+
+    fn memfd(&mut self, first: Option<&Value>) {
+        let ended = self.cupel(&["inspect", "--output", "json"], "memfd", SHORT);
+        self.step("worker from a memfd", || {
+            let ended = ended?;
+            if let Some(why) = differs(first, &ended) {
+                return Ok(StepResult::Failed(why));
+            }
+            let seen = format!("workers ran from {:?}", ended.workers);
+            let memfd = ended.workers.iter().any(|exe| exe.starts_with("/memfd:"));
+            Ok(if memfd {
+                StepResult::Passed(seen)
+            } else {
+                StepResult::Failed(seen)
+            })
+        });
+    }
+
+    fn fallback(&mut self, first: Option<&Value>) {
+        let ended = std::env::current_exe().map_err(Into::into).and_then(|own| {
+            let cupel = self.cupel.display().to_string();
+            let args = ["without-memfd", "--", &cupel, "inspect", "--output", "json"];
+            program::run(&own, &args, &self.out, "fallback", SHORT)
+        });
+        self.step("worker from a private file, memfd forbidden", || {
+            let ended = ended?;
+            if let Some(why) = differs(first, &ended) {
+                return Ok(StepResult::Failed(why));
+            }
+            let seen = format!("workers ran from {:?}", ended.workers);
+            let memfd = ended.workers.iter().any(|exe| exe.starts_with("/memfd:"));
+            let left = ended
+                .workers
+                .iter()
+                .map(|exe| exe.trim_end_matches(" (deleted)"))
+                .find(|exe| Path::new(exe).is_file());
+            Ok(match left {
+                _ if memfd || ended.workers.is_empty() => StepResult::Failed(seen),
+                Some(file) => StepResult::Failed(format!("{file} was left behind")),
+                None => StepResult::Passed(seen),
+            })
+        });
+    }
+
+    /// The worker is asked again and again while the burn-in has every core, and nvidia-smi asks
+    /// the driver at the same time.
+    fn under_load(&mut self, first: Option<&Value>) {
+        let args = ["burn-in", "--plan", "quick", "--yes", "--output", "json"];
+        let burn_in = program::start(&self.cupel, &args, &self.out, "burn-in");
+        let mut took = Vec::new();
+        let mut trouble = None;
+        for round in 0..UNDER_LOAD {
+            let smi = program::start(&self.smi, &["-q", "-x"], &self.out, "smi-load");
+            match self.cupel(&["inspect", "--output", "json"], "load", SHORT) {
+                Ok(ended) => {
+                    took.push(ended.took);
+                    trouble = trouble
+                        .or(differs(first, &ended).map(|why| format!("round {round}: {why}")));
+                }
+                Err(error) => trouble = trouble.or(Some(format!("round {round}: {error:#}"))),
+            }
+            if let Ok(mut smi) = smi {
+                // Its own result is of no interest here: it was load.
+                let _ = smi.wait();
+            }
+        }
+        self.step("worker under load", || {
+            took.sort();
+            let seen = format!(
+                "{} inspections, median {:.2} s, slowest {:.2} s",
+                took.len(),
+                took.get(took.len() / 2).map_or(0.0, Duration::as_secs_f64),
+                took.last().map_or(0.0, Duration::as_secs_f64)
+            );
+            Ok(match trouble {
+                None => StepResult::Passed(seen),
+                Some(why) => StepResult::Failed(format!("{why}; {seen}")),
+            })
+        });
+        self.step("burn-in, quick plan", || {
+            let mut child = burn_in?;
+            let began = Instant::now();
+            while child.try_wait()?.is_none() {
+                if began.elapsed() > LONG {
+                    child.kill()?;
+                    child.wait()?;
+                    return Ok(StepResult::Failed(format!(
+                        "no end after {} s",
+                        LONG.as_secs()
+                    )));
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let code = child.wait()?.code();
+            Ok(if code == Some(0) {
+                StepResult::Passed("exit 0".to_owned())
+            } else {
+                StepResult::Failed(format!("exit {code:?}, see burn-in.out and burn-in.err"))
+            })
+        });
+    }
+
+    fn bringup(&mut self) {
+        let report = self.out.join("bringup").display().to_string();
+        let state = self.out.join("state").display().to_string();
+        let args = [
+            "bringup",
+            "--yes",
+            "--report",
+            &report,
+            "--state-dir",
+            &state,
+        ];
+        let ended = self.cupel(&args, "bringup", LONG);
+        self.step("bringup", || {
+            let ended = ended?;
+            let seen = format!(
+                "exit {:?} after {:.0} s",
+                ended.code,
+                ended.took.as_secs_f64()
+            );
+            Ok(if matches!(ended.code, Some(0 | 1 | 3)) {
+                StepResult::Passed(seen)
+            } else {
+                StepResult::Failed(seen)
+            })
+        });
+    }
+}
