@@ -14,13 +14,18 @@
 
 pub mod clock;
 pub mod command;
+pub mod cpus;
 pub mod deadline;
 pub mod edac;
 pub mod error;
+pub mod filesystems;
 pub mod gpu;
 pub mod host_memory;
 pub mod hwmon;
+pub mod kernel;
+pub mod memory;
 pub mod network;
+pub mod node;
 pub mod pci;
 pub mod processor;
 pub mod rdma;

@@ -1,6 +1,6 @@
 //! Trees of files for tests.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::root::Root;
 
@@ -14,10 +14,6 @@ impl Tree {
 
     pub(crate) fn root(&self) -> Root {
         Root::at(self.0.path()).expect("root")
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.0.path()
     }
 
     fn place(&self, path: &str) -> PathBuf {

@@ -9,7 +9,7 @@ mod parts;
 mod table;
 mod uuid;
 
-pub use parts::{Processor, dimm_names};
+pub use parts::{Processor, dimm_names, is_placeholder};
 pub use table::{Smbios, SmbiosError, parse};
 pub use uuid::{Uuid, valid as valid_uuid};
 

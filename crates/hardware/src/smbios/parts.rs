@@ -57,17 +57,21 @@ pub(super) fn text(structure: &UndefinedStruct, offset: usize, what: &str) -> Re
     if text.is_empty() {
         return Reading::absent(format!("SMBIOS type {kind} has no {what}"));
     }
-    let is_placeholder = PLACEHOLDERS
-        .iter()
-        .any(|known| text.eq_ignore_ascii_case(known))
-        || text.chars().all(|c| matches!(c, '0' | '.' | '-' | ' '))
-        || text.chars().all(|c| matches!(c, 'x' | 'X'));
-    if is_placeholder {
+    if is_placeholder(text) {
         return Reading::absent(format!(
             "SMBIOS type {kind} has only a placeholder for it: {text:?}"
         ));
     }
     Reading::Value(text.to_owned())
+}
+
+/// Whether a text is only what firmware holds where nobody wrote anything.
+pub fn is_placeholder(text: &str) -> bool {
+    PLACEHOLDERS
+        .iter()
+        .any(|known| text.eq_ignore_ascii_case(known))
+        || text.chars().all(|c| matches!(c, '0' | '.' | '-' | ' '))
+        || text.chars().all(|c| matches!(c, 'x' | 'X'))
 }
 
 /// [`text`] of a structure that may not be there.
