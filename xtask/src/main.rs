@@ -64,6 +64,9 @@ enum Task {
     Sim {
         /// A scenario: a name under tests/scenarios, or a file
         scenario: String,
+        /// Keep the server's directory and say where it is
+        #[arg(long)]
+        keep: bool,
         /// The command and its arguments, after `--`
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -95,9 +98,13 @@ fn run(task: Task) -> anyhow::Result<u8> {
         Task::Tidy => tidy::run(&workspace),
         Task::Schemas { check } => schemas::run(&workspace, check),
         Task::Docs { check } => docs::run(&workspace, check),
-        Task::Sim { scenario, command } => {
+        Task::Sim {
+            scenario,
+            keep,
+            command,
+        } => {
             workspace.build(&["cupel", "cupel-gpu-worker", "cupel-fake-driver"])?;
-            sim::run(&scenario, &command)
+            sim::run(&scenario, &command, keep)
         }
         Task::Soak(options) => soak::run(&workspace, &options),
         Task::FuzzReplay => fuzz_replay::run(&workspace),
