@@ -71,7 +71,9 @@ pub fn hide_symbols(library: &mut [u8], names: &[String]) -> Result<()> {
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
+    bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -84,6 +86,9 @@ mod tests {
         hide_symbols(&mut library, &["nvmlInit".to_owned()]).expect("hide");
         assert_eq!(library, b"\0XvmlInit\0nvmlInit_v2\0nvmlShutdown\0");
         let error = hide_symbols(&mut library, &["nvmlNone".to_owned()]).expect_err("unknown");
-        assert_eq!(error.to_string(), "the fake driver has no function \"nvmlNone\"");
+        assert_eq!(
+            error.to_string(),
+            "the fake driver has no function \"nvmlNone\""
+        );
     }
 }

@@ -29,12 +29,18 @@ pub(super) fn h100(node: u32) -> Machine {
     chipset(&mut machine, node);
     let up = pci(0x05, 0, 0);
     let root = pci(0, 0x0d, 0);
-    machine.pci.push(bridge(root, None, (0x8086, 0x1bbd), (8.0, 2)));
-    machine.pci.push(bridge(up, Some(root), SWITCHTEC, (8.0, 2)));
+    machine
+        .pci
+        .push(bridge(root, None, (0x8086, 0x1bbd), (8.0, 2)));
+    machine
+        .pci
+        .push(bridge(up, Some(root), SWITCHTEC, (8.0, 2)));
     link_to_switches(&mut machine, &[7, 8, 9, 10].map(|bus| pci(bus, 0, 0)));
     for n in 0..4_u8 {
         let down = pci(0x06, n, 0);
-        machine.pci.push(bridge(down, Some(up), SWITCHTEC, (16.0, 2)));
+        machine
+            .pci
+            .push(bridge(down, Some(up), SWITCHTEC, (16.0, 2)));
         machine.pci.push(PciFunction {
             subsystem: (0x10de, 0x1796),
             revision: 0xa1,
@@ -64,11 +70,17 @@ pub(super) fn b200(node: u32) -> Machine {
     chipset(&mut machine, node);
     let up = pci(0x05, 0, 0);
     let root = pci(0, 0x0d, 0);
-    machine.pci.push(bridge(root, None, (0x8086, 0x1bbd), (8.0, 2)));
-    machine.pci.push(bridge(up, Some(root), SWITCHTEC, (8.0, 2)));
+    machine
+        .pci
+        .push(bridge(root, None, (0x8086, 0x1bbd), (8.0, 2)));
+    machine
+        .pci
+        .push(bridge(up, Some(root), SWITCHTEC, (8.0, 2)));
     for n in 0..4_u8 {
         let down = pci(0x06, n, 0);
-        machine.pci.push(bridge(down, Some(up), SWITCHTEC, (8.0, 2)));
+        machine
+            .pci
+            .push(bridge(down, Some(up), SWITCHTEC, (8.0, 2)));
         connectx7(
             &mut machine,
             pci(0x07 + n, 0, 0),
@@ -82,7 +94,10 @@ pub(super) fn b200(node: u32) -> Machine {
                 mbps: 400_000,
                 up: true,
                 link: (8.0, 2),
-                vpd: vec![("VA", "MLX:MN=MLNX:CSKU=V2:UUID=V3:PCI=V0:SMDL=SW_MNG".to_owned())],
+                vpd: vec![(
+                    "VA",
+                    "MLX:MN=MLNX:CSKU=V2:UUID=V3:PCI=V0:SMDL=SW_MNG".to_owned(),
+                )],
             },
         );
     }
@@ -102,15 +117,25 @@ fn system(product: &'static str, sku: &'static str, bios: &'static str, node: u3
         sku,
         serial: format!("16629236{:05}", node * 10 + 4),
         chassis_serial: format!("16629236{:05}", node * 10 + 5),
-        board: if product == "DGXH100" { "DGXH100" } else { "DGXB200" },
+        board: if product == "DGXH100" {
+            "DGXH100"
+        } else {
+            "DGXB200"
+        },
         board_serial: format!("16629231{:05}", node * 10 + 6),
         uuid,
         bios_vendor: "American Megatrends International, LLC.",
         bios_version: bios,
         bios_date: "04/16/2024",
         hostname: format!("node{node:03}"),
-        machine_id: format!("6d1c8b7f3a5e4f0c9b2d{:012x}", 0x5e_0000_0000_u64 + u64::from(node)),
-        boot_id: format!("3f0c2a9e-71d4-4b7e-8a55-{:012x}", 0x0a1b_2c3d_0000_u64 + u64::from(node)),
+        machine_id: format!(
+            "6d1c8b7f3a5e4f0c9b2d{:012x}",
+            0x5e_0000_0000_u64 + u64::from(node)
+        ),
+        boot_id: format!(
+            "3f0c2a9e-71d4-4b7e-8a55-{:012x}",
+            0x0a1b_2c3d_0000_u64 + u64::from(node)
+        ),
         uptime_seconds: 93_784,
         bmc: (5703, 0x2000, 1, 2),
     }
@@ -130,7 +155,11 @@ fn empty(node: u32, system: System, cpu: Cpu, driver: NvidiaDriver) -> Machine {
                 let channel = char::from(b'A' + u8::try_from(position / 2).unwrap_or(0));
                 (
                     format!("DIMM_P{socket}_{channel}{}", position % 2),
-                    format!("NODE {socket} CHANNEL {} DIMM {}", position / 2, position % 2),
+                    format!(
+                        "NODE {socket} CHANNEL {} DIMM {}",
+                        position / 2,
+                        position % 2
+                    ),
                 )
             },
         ),
@@ -190,7 +219,14 @@ fn compute(machine: &mut Machine, kind: Model, node: u32) {
             },
         );
         let address = pci(bus + 6, 0, 0);
-        gpu(machine, kind, address, inner_down, (node, number), Some(module));
+        gpu(
+            machine,
+            kind,
+            address,
+            inner_down,
+            (node, number),
+            Some(module),
+        );
     }
 }
 
@@ -204,7 +240,9 @@ fn storage(machine: &mut Machine, node: u32) {
             pci(bus + 2, 0, 0),
             pci(bus + 3, 0, 0),
         ];
-        machine.pci.push(bridge(chain[0], None, INTEL_ROOT_PORT, GEN5));
+        machine
+            .pci
+            .push(bridge(chain[0], None, INTEL_ROOT_PORT, GEN5));
         for pair in chain.windows(2) {
             machine.pci.push(bridge(pair[1], Some(pair[0]), PEX, GEN5));
         }
@@ -230,7 +268,9 @@ fn storage(machine: &mut Machine, node: u32) {
         }
         for drive in 0..4_u8 {
             let down = pci(bus + 4, 0x10 + drive * 4, 0);
-            machine.pci.push(bridge(down, Some(chain[3]), PEX, (16.0, 4)));
+            machine
+                .pci
+                .push(bridge(down, Some(chain[3]), PEX, (16.0, 4)));
             let bay = side * 4 + u32::from(drive);
             let address = pci(bus + 6 + drive, 0, 0);
             nvme(machine, address, down, &U2, Some(format!("{}", 100 + bay)));
@@ -248,18 +288,32 @@ fn storage(machine: &mut Machine, node: u32) {
 fn chipset(machine: &mut Machine, node: u32) {
     for (n, device) in [(1_u8, 0x08_u8), (2, 0x0a)] {
         let root = pci(0, device, 0);
-        machine.pci.push(bridge(root, None, (0x8086, 0x1bb8), (8.0, 4)));
+        machine
+            .pci
+            .push(bridge(root, None, (0x8086, 0x1bb8), (8.0, 4)));
         nvme(machine, pci(n, 0, 0), root, &M2, None);
     }
     let (root, up) = (pci(0, 0x0c, 0), pci(0x03, 0, 0));
-    machine.pci.push(bridge(root, None, (0x8086, 0x1bbc), (5.0, 1)));
-    machine.pci.push(bridge(up, Some(root), (0x1a03, 0x1150), (5.0, 1)));
+    machine
+        .pci
+        .push(bridge(root, None, (0x8086, 0x1bbc), (5.0, 1)));
+    machine
+        .pci
+        .push(bridge(up, Some(root), (0x1a03, 0x1150), (5.0, 1)));
     machine.pci.push(PciFunction {
         driver: Some("ast"),
-        ..function(pci(0x04, 0, 0), Some(up), (0x1a03, 0x2000), 0x03_0000, (0.0, 0))
+        ..function(
+            pci(0x04, 0, 0),
+            Some(up),
+            (0x1a03, 0x2000),
+            0x03_0000,
+            (0.0, 0),
+        )
     });
     let root = pci(0, 0x10, 0);
-    machine.pci.push(bridge(root, None, (0x8086, 0x1bb0), (8.0, 4)));
+    machine
+        .pci
+        .push(bridge(root, None, (0x8086, 0x1bb0), (8.0, 4)));
     for port in 0..2_u8 {
         let address = pci(0x0b, 0, port);
         machine.pci.push(PciFunction {

@@ -4,8 +4,7 @@ use cupel_fake_driver::models::Model;
 use cupel_model::PciAddress;
 
 use super::{
-    Cpu, Dimm, Machine, Net, Nvme, NvidiaDriver, PciFunction, Rdma, RdmaPort,
-    Record, Unit, Vpd,
+    Cpu, Dimm, Machine, Net, NvidiaDriver, Nvme, PciFunction, Rdma, RdmaPort, Record, Unit, Vpd,
 };
 
 /// `bus:device.function` in domain 0.
@@ -215,7 +214,10 @@ pub(super) struct Adapter<'a> {
 /// The lowest `bytes` bytes of `value` as `aa:bb:…`.
 pub(crate) fn colons(value: u64, bytes: usize) -> String {
     let all = value.to_be_bytes();
-    let parts: Vec<String> = all[8 - bytes..].iter().map(|b| format!("{b:02x}")).collect();
+    let parts: Vec<String> = all[8 - bytes..]
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
     parts.join(":")
 }
 

@@ -4,8 +4,8 @@
 use cupel_fake_driver::models::Model;
 
 use super::parts::{
-    Adapter, E3S, boot_log, bridge, connectx7, dimms, driver, function, gpu, link_to_switches, nvme, pci,
-    sapphire_rapids, units,
+    Adapter, E3S, boot_log, bridge, connectx7, dimms, driver, function, gpu, link_to_switches,
+    nvme, pci, sapphire_rapids, units,
 };
 use super::{Machine, Net, PciFunction, System};
 
@@ -54,23 +54,45 @@ pub(super) fn xe9680(node: u32) -> Machine {
             },
         );
         let address = pci(bus + 4, 0, 0);
-        gpu(&mut machine, Model::H200, address, to_gpu, (node, number), Some(module));
+        gpu(
+            &mut machine,
+            Model::H200,
+            address,
+            to_gpu,
+            (node, number),
+            Some(module),
+        );
         let address = pci(bus + 5, 0, 0);
         let bay = format!("{}", 100 + number);
         nvme(&mut machine, address, to_drive, &E3S, Some(bay));
     }
     let (root, up) = (pci(0x6d, 5, 0), pci(0x6e, 0, 0));
-    machine.pci.push(bridge(root, None, INTEL_ROOT_PORT, (16.0, 8)));
-    machine.pci.push(bridge(up, Some(root), SWITCHTEC, (16.0, 8)));
-    link_to_switches(&mut machine, &[0x70, 0x71, 0x72, 0x73].map(|bus| pci(bus, 0, 0)));
+    machine
+        .pci
+        .push(bridge(root, None, INTEL_ROOT_PORT, (16.0, 8)));
+    machine
+        .pci
+        .push(bridge(up, Some(root), SWITCHTEC, (16.0, 8)));
+    link_to_switches(
+        &mut machine,
+        &[0x70, 0x71, 0x72, 0x73].map(|bus| pci(bus, 0, 0)),
+    );
     for n in 0..4_u8 {
         let down = pci(0x6f, n, 0);
-        machine.pci.push(bridge(down, Some(up), SWITCHTEC, (16.0, 2)));
+        machine
+            .pci
+            .push(bridge(down, Some(up), SWITCHTEC, (16.0, 2)));
         machine.pci.push(PciFunction {
             subsystem: (0x10de, 0x1796),
             revision: 0xa1,
             driver: Some("nvidia-nvswitch"),
-            ..function(pci(0x70 + n, 0, 0), Some(down), (0x10de, 0x22a3), 0x06_8000, (16.0, 2))
+            ..function(
+                pci(0x70 + n, 0, 0),
+                Some(down),
+                (0x10de, 0x22a3),
+                0x06_8000,
+                (16.0, 2),
+            )
         });
     }
     finish(machine, node)
@@ -90,7 +112,14 @@ pub(super) fn r760xa(node: u32) -> Machine {
             port.speed = 16.0;
         }
         let address = pci(bus + 1, 0, 0);
-        gpu(&mut machine, Model::L40s, address, root, (node, number), None);
+        gpu(
+            &mut machine,
+            Model::L40s,
+            address,
+            root,
+            (node, number),
+            None,
+        );
         if let Some(card) = machine.pci.last_mut() {
             card.slot = Some(slot.to_owned());
         }
@@ -117,7 +146,9 @@ pub(super) fn r760xa(node: u32) -> Machine {
     }
     for drive in 0..4_u8 {
         let root = pci(0x62, 1 + drive * 2, 0);
-        machine.pci.push(bridge(root, None, INTEL_ROOT_PORT, (32.0, 4)));
+        machine
+            .pci
+            .push(bridge(root, None, INTEL_ROOT_PORT, (32.0, 4)));
         let bay = format!("{}", 100 + u32::from(drive));
         nvme(&mut machine, pci(0x63 + drive, 0, 0), root, &E3S, Some(bay));
     }
@@ -150,8 +181,14 @@ fn empty(
             bios_version: "2.3.5",
             bios_date: "09/10/2024",
             hostname: format!("node{node:03}"),
-            machine_id: format!("0f3b6c1d8e9a4b27a5c4{:012x}", 0x77_0000_0000_u64 + u64::from(node)),
-            boot_id: format!("a7c5e1f0-2b3d-4c19-9e8f-{:012x}", 0x1122_3344_0000_u64 + u64::from(node)),
+            machine_id: format!(
+                "0f3b6c1d8e9a4b27a5c4{:012x}",
+                0x77_0000_0000_u64 + u64::from(node)
+            ),
+            boot_id: format!(
+                "a7c5e1f0-2b3d-4c19-9e8f-{:012x}",
+                0x1122_3344_0000_u64 + u64::from(node)
+            ),
             uptime_seconds: 1_204_331,
             bmc: (674, 0x0100, 7, 10),
         },
@@ -182,7 +219,9 @@ fn empty(
 /// The network of the management plane, and the order in which the kernel lists devices.
 fn finish(mut machine: Machine, node: u32) -> Machine {
     let root = pci(0, 0x1c, 0);
-    machine.pci.push(bridge(root, None, (0x8086, 0x1bbc), (5.0, 2)));
+    machine
+        .pci
+        .push(bridge(root, None, (0x8086, 0x1bbc), (5.0, 2)));
     for port in 0..2_u8 {
         let address = pci(0x02, 0, port);
         machine.pci.push(PciFunction {

@@ -10,24 +10,63 @@ const AER: [(&str, &[&str]); 3] = [
     (
         "correctable",
         &[
-            "RxErr", "BadTLP", "BadDLLP", "Rollover", "Timeout", "NonFatalErr", "CorrIntErr",
-            "HeaderOF", "TOTAL_ERR_COR",
+            "RxErr",
+            "BadTLP",
+            "BadDLLP",
+            "Rollover",
+            "Timeout",
+            "NonFatalErr",
+            "CorrIntErr",
+            "HeaderOF",
+            "TOTAL_ERR_COR",
         ],
     ),
     (
         "fatal",
         &[
-            "Undefined", "DLP", "SDES", "TLP", "FCP", "CmpltTO", "CmpltAbrt", "UnxCmplt", "RxOF",
-            "MalfTLP", "ECRC", "UnsupReq", "ACSViol", "UncorrIntErr", "BlockedTLP", "AtomicOpBlocked",
-            "TLPBlockedErr", "PoisonTLPBlocked", "TOTAL_ERR_FATAL",
+            "Undefined",
+            "DLP",
+            "SDES",
+            "TLP",
+            "FCP",
+            "CmpltTO",
+            "CmpltAbrt",
+            "UnxCmplt",
+            "RxOF",
+            "MalfTLP",
+            "ECRC",
+            "UnsupReq",
+            "ACSViol",
+            "UncorrIntErr",
+            "BlockedTLP",
+            "AtomicOpBlocked",
+            "TLPBlockedErr",
+            "PoisonTLPBlocked",
+            "TOTAL_ERR_FATAL",
         ],
     ),
     (
         "nonfatal",
         &[
-            "Undefined", "DLP", "SDES", "TLP", "FCP", "CmpltTO", "CmpltAbrt", "UnxCmplt", "RxOF",
-            "MalfTLP", "ECRC", "UnsupReq", "ACSViol", "UncorrIntErr", "BlockedTLP", "AtomicOpBlocked",
-            "TLPBlockedErr", "PoisonTLPBlocked", "TOTAL_ERR_NONFATAL",
+            "Undefined",
+            "DLP",
+            "SDES",
+            "TLP",
+            "FCP",
+            "CmpltTO",
+            "CmpltAbrt",
+            "UnxCmplt",
+            "RxOF",
+            "MalfTLP",
+            "ECRC",
+            "UnsupReq",
+            "ACSViol",
+            "UncorrIntErr",
+            "BlockedTLP",
+            "AtomicOpBlocked",
+            "TLPBlockedErr",
+            "PoisonTLPBlocked",
+            "TOTAL_ERR_NONFATAL",
         ],
     ),
 ];
@@ -120,12 +159,26 @@ fn render_function(tree: &mut Tree, machine: &Machine, function: &PciFunction, d
     put("power_state", &"D0");
     if function.max_width > 0 {
         let gone = function.gone;
-        let now = if gone { "Unknown".to_owned() } else { speed(function.speed) };
+        let now = if gone {
+            "Unknown".to_owned()
+        } else {
+            speed(function.speed)
+        };
         put("current_link_speed", &now);
-        put("current_link_width", &if gone { 255 } else { function.width });
-        let most = if gone { "Unknown".to_owned() } else { speed(function.max_speed) };
+        put(
+            "current_link_width",
+            &if gone { 255 } else { function.width },
+        );
+        let most = if gone {
+            "Unknown".to_owned()
+        } else {
+            speed(function.max_speed)
+        };
         put("max_link_speed", &most);
-        put("max_link_width", &if gone { 255 } else { function.max_width });
+        put(
+            "max_link_width",
+            &if gone { 255 } else { function.max_width },
+        );
         for (file, names) in AER {
             let counts = names.iter().map(|name| {
                 let total = name.starts_with("TOTAL");

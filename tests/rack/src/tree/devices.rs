@@ -96,7 +96,10 @@ fn rdma(tree: &mut Tree, machine: &Machine, device: &Rdma) {
     put("hw_rev", &0);
     put("node_guid", &guid(device.node_guid));
     put("sys_image_guid", &guid(device.system_guid));
-    put("node_desc", &format_args!("{} {}", machine.system.hostname, device.name));
+    put(
+        "node_desc",
+        &format_args!("{} {}", machine.system.hostname, device.name),
+    );
     put("node_type", &"1: CA");
     tree.link(format!("{directory}/device"), &function);
     tree.link(format!("{directory}/subsystem"), "sys/class/infiniband");
@@ -121,8 +124,14 @@ fn rdma_port(tree: &mut Tree, directory: &str, device: &Rdma, port: &RdmaPort) {
     put("sm_sl", &0);
     put("cap_mask", &"0xa651e848");
     let prefix = "fe80:0000:0000:0000";
-    put("gids/0", &format_args!("{prefix}:{}", guid(device.node_guid)));
-    for (folder, names) in [("counters", &COUNTERS[..]), ("hw_counters", &HW_COUNTERS[..])] {
+    put(
+        "gids/0",
+        &format_args!("{prefix}:{}", guid(device.node_guid)),
+    );
+    for (folder, names) in [
+        ("counters", &COUNTERS[..]),
+        ("hw_counters", &HW_COUNTERS[..]),
+    ] {
         for name in names {
             let value = port.counters.iter().find(|(counter, _)| counter == name);
             let value = value.map_or(0, |(_, value)| *value);
@@ -153,12 +162,22 @@ fn nvme(tree: &mut Tree, machine: &Machine, drive: &Nvme) {
     tree.link(format!("{directory}/device"), &function);
     tree.link(format!("{directory}/subsystem"), "sys/class/nvme");
     tree.link(format!("sys/class/nvme/{}", drive.name), &directory);
-    tree.link(format!("sys/class/block/{name}"), &format!("{directory}/{name}"));
+    tree.link(
+        format!("sys/class/block/{name}"),
+        &format!("{directory}/{name}"),
+    );
     let device = format!("dev/{}", drive.name);
-    let vendor = machine.pci.iter().find(|f| f.address == drive.pci).map_or(0, |f| f.vendor);
+    let vendor = machine
+        .pci
+        .iter()
+        .find(|f| f.address == drive.pci)
+        .map_or(0, |f| f.vendor);
     tree.bytes(format!("{device}.identify"), pages::identify(drive, vendor));
     tree.bytes(format!("{device}.smart"), pages::smart(drive));
-    tree.bytes(format!("{device}.firmware-slots"), pages::firmware_slots(drive));
+    tree.bytes(
+        format!("{device}.firmware-slots"),
+        pages::firmware_slots(drive),
+    );
     let celsius = 38;
     let hwmon = format!("{directory}/hwmon{}", 10 + drive.pci.bus);
     tree.text(format!("{hwmon}/name"), "nvme");
@@ -166,7 +185,10 @@ fn nvme(tree: &mut Tree, machine: &Machine, drive: &Nvme) {
     tree.text(format!("{hwmon}/temp1_input"), celsius * 1000);
     tree.text(format!("{hwmon}/temp1_crit"), 84_850);
     tree.link(format!("{hwmon}/device"), &directory);
-    tree.link(format!("sys/class/hwmon/hwmon{}", 10 + drive.pci.bus), &hwmon);
+    tree.link(
+        format!("sys/class/hwmon/hwmon{}", 10 + drive.pci.bus),
+        &hwmon,
+    );
 }
 
 fn network(tree: &mut Tree, machine: &Machine, net: &Net) {

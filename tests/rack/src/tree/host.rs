@@ -105,7 +105,10 @@ fn processors(tree: &mut Tree, machine: &Machine) {
     for socket in 0..cpu.sockets {
         let hwmon = format!("sys/devices/platform/coretemp.{socket}/hwmon/hwmon{socket}");
         tree.text(format!("{hwmon}/name"), "coretemp");
-        tree.text(format!("{hwmon}/temp1_label"), format_args!("Package id {socket}"));
+        tree.text(
+            format!("{hwmon}/temp1_label"),
+            format_args!("Package id {socket}"),
+        );
         tree.text(format!("{hwmon}/temp1_input"), 41_000 + socket * 2_000);
         tree.text(format!("{hwmon}/temp1_crit"), 100_000);
         tree.text(format!("{hwmon}/temp1_max"), 85_000);
@@ -148,7 +151,10 @@ fn memory(tree: &mut Tree, machine: &Machine) {
         }
         let place = format!("{controller}/dimm{}", number % 4);
         tree.text(format!("{place}/dimm_label"), &dimm.locator);
-        tree.text(format!("{place}/dimm_location"), format_args!("channel {} slot 0", number % 4));
+        tree.text(
+            format!("{place}/dimm_location"),
+            format_args!("channel {} slot 0", number % 4),
+        );
         tree.text(format!("{place}/size"), dimm.mib);
         for name in ["dimm_ce_count", "dimm_ue_count"] {
             tree.text(format!("{place}/{name}"), 0);
@@ -269,10 +275,9 @@ fn management(tree: &mut Tree, machine: &Machine) {
     let [p0, p1] = product.to_le_bytes();
     let [m0, m1, m2, _] = maker.to_le_bytes();
     let tens = minor / 10 * 16 + minor % 10;
-    let device_id = format!(
-        "0020 81{major:02x}{tens:02x}02bf{m0:02x}{m1:02x}{m2:02x}{p0:02x}{p1:02x}00000000"
-    )
-    .replace(' ', "");
+    let device_id =
+        format!("0020 81{major:02x}{tens:02x}02bf{m0:02x}{m1:02x}{m2:02x}{p0:02x}{p1:02x}00000000")
+            .replace(' ', "");
     // SEL: version 5.1, no entries, 16 kB free, no times, no overflow.
     let sel = "0051000000400000000000000000 02".replace(' ', "");
     // SDR repository: version 5.1, no records.

@@ -94,7 +94,12 @@ impl Tree {
 
     /// Makes `root`, which holds `old`, hold this tree.
     pub fn sync(&self, root: &Path, old: &Self) -> Result<()> {
-        for path in old.0.keys().rev().filter(|path| !self.0.contains_key(*path)) {
+        for path in old
+            .0
+            .keys()
+            .rev()
+            .filter(|path| !self.0.contains_key(*path))
+        {
             take_away(root, path).with_context(|| format!("cannot remove {path}"))?;
         }
         for (path, entry) in &self.0 {

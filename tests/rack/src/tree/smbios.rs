@@ -76,7 +76,10 @@ impl Structure {
 pub(super) fn render(tree: &mut Tree, machine: &Machine) {
     let table = table(machine);
     let length = u32::try_from(table.len()).unwrap_or(u32::MAX);
-    tree.bytes("sys/firmware/dmi/tables/smbios_entry_point", entry_point(length));
+    tree.bytes(
+        "sys/firmware/dmi/tables/smbios_entry_point",
+        entry_point(length),
+    );
     tree.bytes("sys/firmware/dmi/tables/DMI", table);
     let system = &machine.system;
     for (name, value) in [
@@ -219,7 +222,10 @@ fn memory_device(handle: u16, dimm: &Dimm) -> Structure {
     let speed = if populated { dimm.speed } else { 0 };
     let size = match dimm.mib {
         0 => 0,
-        mib => u16::try_from(mib).ok().filter(|s| *s < 0x7fff).unwrap_or(0x7fff),
+        mib => u16::try_from(mib)
+            .ok()
+            .filter(|s| *s < 0x7fff)
+            .unwrap_or(0x7fff),
     };
     Structure::new(17, handle)
         .word(0x1000)
@@ -286,9 +292,20 @@ mod tests {
             at = strings + end.expect("a structure ends with two zeros") + 2;
         }
         seen.dedup();
-        let want = [(0, 26), (1, 27), (2, 15), (3, 22), (4, 48), (16, 23), (17, 92), (127, 4)];
+        let want = [
+            (0, 26),
+            (1, 27),
+            (2, 15),
+            (3, 22),
+            (4, 48),
+            (16, 23),
+            (17, 92),
+            (127, 4),
+        ];
         assert_eq!(seen, want);
-        let sum = entry_point(7).iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        let sum = entry_point(7)
+            .iter()
+            .fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
         assert_eq!(sum, 0);
     }
 }
