@@ -1,0 +1,296 @@
+//! The arithmetic itself, as a processor does it under load.
+//!
+//! # Invariants
+//! - Nothing is fused and the order of every sum is fixed: each vector unit gives the same bits.
+//! - A result is a list of words; a wrong step anywhere changes at least one of them.
+
+use cupel_hardware::processor::VectorUnit;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::operands::{AREA, SIDE, Stream, integers, mantissas};
+
+/// A kind of arithmetic.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kernel {
+    /// Chains of 64 x 64 -> 128 bit multiplications modulo 2^61 - 1.
+    IntegerMultiply,
+    /// Chains of add, rotate and exclusive-or on vectors.
+    IntegerChain,
+    /// FP64 matrix product of whole numbers: exact.
+    Fp64Exact,
+    /// FP32 matrix product of whole numbers: exact.
+    Fp32Exact,
+    /// FP64 matrix product of random mantissas: the same bits everywhere.
+    Fp64Mantissa,
+    /// FP32 matrix product of random mantissas: the same bits everywhere.
+    Fp32Mantissa,
+}
+
+/// Independent chains of [`Kernel::IntegerMultiply`].
+pub(super) const MULTIPLY_LANES: usize = 8;
+/// Steps of each.
+pub(super) const MULTIPLY_STEPS: u32 = 20_000;
+/// 2^61 - 1, a prime.
+pub(super) const PRIME: u64 = (1 << 61) - 1;
+/// Independent chains of [`Kernel::IntegerChain`].
+pub(super) const CHAIN_LANES: usize = 16;
+/// Steps of each.
+pub(super) const CHAIN_STEPS: u64 = 4_000;
+
+impl Kernel {
+    /// All, in the order in which they run.
+    pub const ALL: [Self; 6] = [
+        Self::IntegerMultiply,
+        Self::IntegerChain,
+        Self::Fp64Exact,
+        Self::Fp32Exact,
+        Self::Fp64Mantissa,
+        Self::Fp32Mantissa,
+    ];
+
+    /// Its place in [`Self::ALL`].
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Self::IntegerMultiply => 0,
+            Self::IntegerChain => 1,
+            Self::Fp64Exact => 2,
+            Self::Fp32Exact => 3,
+            Self::Fp64Mantissa => 4,
+            Self::Fp32Mantissa => 5,
+        }
+    }
+
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::IntegerMultiply => "integer-multiply",
+            Self::IntegerChain => "integer-chain",
+            Self::Fp64Exact => "fp64-exact",
+            Self::Fp32Exact => "fp32-exact",
+            Self::Fp64Mantissa => "fp64-mantissa",
+            Self::Fp32Mantissa => "fp32-mantissa",
+        }
+    }
+
+    /// How many words a result has.
+    pub fn words(self) -> u64 {
+        match self {
+            Self::IntegerMultiply => MULTIPLY_LANES as u64,
+            Self::IntegerChain => 2 * CHAIN_LANES as u64,
+            Self::Fp64Exact | Self::Fp32Exact | Self::Fp64Mantissa | Self::Fp32Mantissa => {
+                AREA as u64
+            }
+        }
+    }
+
+    /// How many bits of a word are the result's.
+    pub fn word_bits(self) -> u32 {
+        match self {
+            Self::IntegerMultiply | Self::IntegerChain | Self::Fp64Exact | Self::Fp64Mantissa => 64,
+            Self::Fp32Exact | Self::Fp32Mantissa => 32,
+        }
+    }
+
+    /// How many operations a result takes.
+    pub(super) fn operations(self) -> u64 {
+        match self {
+            Self::IntegerMultiply => MULTIPLY_LANES as u64 * u64::from(MULTIPLY_STEPS),
+            // Rotate, add, exclusive-or, rotate, exclusive-or.
+            Self::IntegerChain => 5 * CHAIN_LANES as u64 * CHAIN_STEPS,
+            Self::Fp64Exact | Self::Fp32Exact | Self::Fp64Mantissa | Self::Fp32Mantissa => {
+                2 * (AREA * SIDE) as u64
+            }
+        }
+    }
+
+    /// Computes the result of a round on a vector unit (the baseline where the unit is lacking).
+    pub(super) fn compute(self, seed: u64, round: u64, unit: VectorUnit) -> Vec<u64> {
+        match self {
+            Self::IntegerMultiply => multiply_chain(seed, round),
+            Self::IntegerChain => {
+                let mut state = chain_start(seed, round);
+                on(unit, &mut state, chain);
+                state.into_iter().flatten().collect()
+            }
+            Self::Fp64Exact => {
+                let (a, b) = integers(seed, self, round);
+                let real = |m: Vec<i32>| m.into_iter().map(f64::from).collect::<Vec<_>>();
+                product64(&real(a), &real(b), unit)
+            }
+            Self::Fp32Exact => {
+                let (a, b) = integers(seed, self, round);
+                // At most nine bits each: the way through i16 loses none.
+                let real = |m: Vec<i32>| {
+                    m.into_iter()
+                        .map(|n| f32::from(i16::try_from(n).unwrap_or(i16::MAX)))
+                        .collect::<Vec<_>>()
+                };
+                product32(&real(a), &real(b), unit)
+            }
+            Self::Fp64Mantissa => {
+                let (a, b) = mantissas(seed, self, round);
+                let real = |m: Vec<u64>| m.into_iter().map(f64::from_bits).collect::<Vec<_>>();
+                product64(&real(a), &real(b), unit)
+            }
+            Self::Fp32Mantissa => {
+                let (a, b) = mantissas(seed, self, round);
+                let real = |m: Vec<u64>| {
+                    m.into_iter()
+                        .map(|bits| f32::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)))
+                        .collect::<Vec<_>>()
+                };
+                product32(&real(a), &real(b), unit)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Runs `work` on `unit`, or as it is where the processor lacks it.
+#[inline(always)]
+fn on<T: ?Sized>(unit: VectorUnit, data: &mut T, work: impl Fn(&mut T)) {
+    if unit.run(|| work(&mut *data)).is_none() {
+        work(data);
+    }
+}
+
+/// Start, factor and addend of every lane.
+pub(super) fn multiply_start(seed: u64, round: u64) -> [(u64, u64, u64); MULTIPLY_LANES] {
+    let mut stream = Stream::new(seed, Kernel::IntegerMultiply, round);
+    std::array::from_fn(|_| {
+        (
+            stream.word() % PRIME,
+            stream.word() % (PRIME - 2) + 2,
+            stream.word() % PRIME,
+        )
+    })
+}
+
+fn multiply_chain(seed: u64, round: u64) -> Vec<u64> {
+    let start = multiply_start(seed, round);
+    let mut x = start.map(|(x, _, _)| x);
+    for _ in 0..MULTIPLY_STEPS {
+        for (x, (_, factor, addend)) in x.iter_mut().zip(&start) {
+            let (low, high) = x.widening(*factor);
+            // 2^61 is 1: fold what stands above bit 61 down.
+            let sum = (low & PRIME) + (low >> 61 | high << 3) + addend;
+            let folded = (sum & PRIME) + (sum >> 61);
+            *x = if folded >= PRIME {
+                folded - PRIME
+            } else {
+                folded
+            };
+        }
+    }
+    x.to_vec()
+}
+
+/// The multiplication that leaves both halves.
+trait Widening {
+    fn widening(self, other: u64) -> (u64, u64);
+}
+
+impl Widening for u64 {
+    #[inline(always)]
+    fn widening(self, other: u64) -> (u64, u64) {
+        let wide = (u128::from(self) * u128::from(other)).to_le_bytes();
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = wide;
+        (
+            u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            u64::from_le_bytes([i, j, k, l, m, n, o, p]),
+        )
+    }
+}
+
+/// Left and right words of all lanes.
+pub(super) type Chain = [[u64; CHAIN_LANES]; 2];
+
+/// What a chain starts from.
+pub(super) fn chain_start(seed: u64, round: u64) -> Chain {
+    let mut stream = Stream::new(seed, Kernel::IntegerChain, round);
+    std::array::from_fn(|_| std::array::from_fn(|_| stream.word()))
+}
+
+/// The constant of a step, so that no two steps are alike.
+#[inline(always)]
+pub(super) fn chain_key(step: u64) -> u64 {
+    step.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[inline(always)]
+fn chain(state: &mut Chain) {
+    let [left, right] = state;
+    for step in 0..CHAIN_STEPS {
+        let key = chain_key(step);
+        for (x, y) in left.iter_mut().zip(right.iter_mut()) {
+            *x = x.rotate_right(8).wrapping_add(*y) ^ key;
+            *y = y.rotate_left(3) ^ *x;
+        }
+    }
+}
+
+fn product64(a: &[f64], b: &[f64], unit: VectorUnit) -> Vec<u64> {
+    let mut c = vec![0.0_f64; AREA];
+    on(unit, c.as_mut_slice(), |c| accumulate(a, b, c));
+    c.into_iter().map(f64::to_bits).collect()
+}
+
+fn product32(a: &[f32], b: &[f32], unit: VectorUnit) -> Vec<u64> {
+    let mut c = vec![0.0_f32; AREA];
+    on(unit, c.as_mut_slice(), |c| accumulate(a, b, c));
+    c.into_iter().map(|x| u64::from(x.to_bits())).collect()
+}
+
+/// C += A * B, each element summed in the order of the inner index: vectors lie across columns.
+#[inline(always)]
+fn accumulate<T>(a: &[T], b: &[T], c: &mut [T])
+where
+    T: Copy + std::ops::Mul<Output = T> + std::ops::AddAssign,
+{
+    for (a, c) in a.chunks_exact(SIDE).zip(c.chunks_exact_mut(SIDE)) {
+        for (x, b) in a.iter().zip(b.chunks_exact(SIDE)) {
+            for (sum, y) in c.iter_mut().zip(b) {
+                *sum += *x * *y;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_vector_unit_gives_the_same_bits() {
+        for kernel in Kernel::ALL {
+            let baseline = kernel.compute(7, 3, VectorUnit::Baseline);
+            assert_eq!(baseline.len() as u64, kernel.words());
+            for unit in VectorUnit::available() {
+                assert_eq!(
+                    kernel.compute(7, 3, unit),
+                    baseline,
+                    "{kernel} {}",
+                    unit.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn rounds_and_seeds_differ() {
+        for kernel in Kernel::ALL {
+            let one = kernel.compute(7, 3, VectorUnit::Baseline);
+            assert_ne!(one, kernel.compute(7, 4, VectorUnit::Baseline), "{kernel}");
+            assert_ne!(one, kernel.compute(8, 3, VectorUnit::Baseline), "{kernel}");
+        }
+    }
+}

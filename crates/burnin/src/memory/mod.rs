@@ -1,0 +1,11 @@
+//! Patterns over free memory: written, verified, inverted, verified.
+
+mod detector;
+mod pattern;
+mod planting;
+mod shard;
+mod stage;
+mod worker;
+
+pub use pattern::{Pattern, Phase};
+pub(crate) use stage::run;
