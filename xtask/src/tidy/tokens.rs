@@ -90,7 +90,7 @@ fn unraw(ident: &Ident) -> String {
 pub fn find<'a>(tokens: &'a [Token], sequence: &'a [&'a str]) -> impl Iterator<Item = &'a Token> {
     tokens
         .windows(sequence.len().max(1))
-        .filter(|window| window.iter().zip(sequence).all(|(token, text)| token.text == *text))
+        .filter(move |window| window.iter().zip(sequence).all(|(token, text)| token.text == *text))
         .filter_map(|window| window.first())
 }
 
