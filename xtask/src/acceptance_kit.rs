@@ -75,7 +75,13 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
 
 /// Builds the worker: dynamic, so that it can load the driver library of the machine it runs on.
 fn worker(workspace: &Workspace) -> anyhow::Result<PathBuf> {
-    let args = ["build", "--release", "--locked", "--package", "cupel-gpu-worker"];
+    let args = [
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "cupel-gpu-worker",
+    ];
     if !workspace.cargo(&args, &[])? {
         bail!("building the worker failed; messages are above");
     }

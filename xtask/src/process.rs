@@ -21,7 +21,10 @@ fn command(program: &Path, args: &[&str], env: Env<'_>, cwd: &Path) -> Command {
         reason = "a developer's tool runs cargo, git and the built programs; nothing of it ships"
     )]
     let mut command = Command::new(program);
-    command.args(args).envs(env.iter().copied()).current_dir(cwd);
+    command
+        .args(args)
+        .envs(env.iter().copied())
+        .current_dir(cwd);
     command
 }
 
@@ -35,7 +38,12 @@ fn could_not_start(program: &Path) -> String {
 }
 
 /// Runs a program on this terminal and waits for it.
-pub fn status(program: &Path, args: &[&str], env: Env<'_>, cwd: &Path) -> anyhow::Result<ExitStatus> {
+pub fn status(
+    program: &Path,
+    args: &[&str],
+    env: Env<'_>,
+    cwd: &Path,
+) -> anyhow::Result<ExitStatus> {
     command(program, args, env, cwd)
         .status()
         .with_context(|| could_not_start(program))

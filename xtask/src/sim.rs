@@ -71,8 +71,14 @@ fn find(scenario: &str) -> anyhow::Result<PathBuf> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(&folder).context("cannot list tests/scenarios")? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            names.extend(
+                path.file_stem()
+                    .map(|name| name.to_string_lossy().into_owned()),
+            );
         }
     }
     names.sort();

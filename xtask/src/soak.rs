@@ -98,7 +98,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
     if wanted(Kind::Repeats) {
         for (package, program, name) in REPEATED {
             let job = format!("{program}::{name} x{}", options.repeats);
-            soak.take(&job, || repeat(workspace, package, program, name, options.repeats))?;
+            soak.take(&job, || {
+                repeat(workspace, package, program, name, options.repeats)
+            })?;
         }
     }
     if wanted(Kind::Timing) {
@@ -106,9 +108,20 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
         soak.take("check, 8 simulated GPUs", || timing::check(workspace))?;
     }
     if wanted(Kind::Fuzz) {
-        fuzz::run(workspace, &mut soak, options.minutes, &options.targets, options.at_once)?;
+        fuzz::run(
+            workspace,
+            &mut soak,
+            options.minutes,
+            &options.targets,
+            options.at_once,
+        )?;
     }
-    let failed = soak.journal.done.iter().filter(|done| done.outcome == Outcome::Failed).count();
+    let failed = soak
+        .journal
+        .done
+        .iter()
+        .filter(|done| done.outcome == Outcome::Failed)
+        .count();
     println!("{}", soak.report.display());
     Ok(u8::from(failed > 0))
 }
@@ -137,8 +150,16 @@ impl<'a> Soak<'a> {
             Ok(_) | Err(_) => Journal::default(),
         };
         let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-        let report = workspace.root.join(format!("docs/measurements/soak-{today}.md"));
-        Ok(Self { workspace, journal, path, report, commit })
+        let report = workspace
+            .root
+            .join(format!("docs/measurements/soak-{today}.md"));
+        Ok(Self {
+            workspace,
+            journal,
+            path,
+            report,
+            commit,
+        })
     }
 
     /// Whether a job has passed for this commit.
@@ -193,7 +214,17 @@ fn repeat(
 ) -> anyhow::Result<(Outcome, String)> {
     workspace.cargo(&["build", "--workspace", "--locked"], &[])?;
     let repeats = repeats.to_string();
-    let args = ["test", "--locked", "-p", package, "--test", program, "--", "--nocapture", name];
+    let args = [
+        "test",
+        "--locked",
+        "-p",
+        package,
+        "--test",
+        program,
+        "--",
+        "--nocapture",
+        name,
+    ];
     let env = [("CUPEL_REPEATS", repeats.as_str())];
     let output = process::output(&process::cargo(), &args, &env, &workspace.root)?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -205,7 +236,11 @@ fn repeat(
         (true, _, Some(why)) => (Outcome::NotRun, why.to_owned()),
         (true, false, None) => (Outcome::NotRun, "no such test".to_owned()),
         (false, _, _) => {
-            let tail = text.lines().rev().find(|line| line.contains("panicked")).unwrap_or("see its output");
+            let tail = text
+                .lines()
+                .rev()
+                .find(|line| line.contains("panicked"))
+                .unwrap_or("see its output");
             (Outcome::Failed, tail.to_owned())
         }
     })

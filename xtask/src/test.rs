@@ -84,7 +84,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
     let mut total = Tally::default();
     let wanted = |step: &Step| options.steps.is_empty() || options.steps.contains(step);
     for step in Step::value_variants().iter().filter(|step| wanted(step)) {
-        let name = step.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        let name = step
+            .to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned());
         println!("== {name}");
         let began = Instant::now();
         let tally = match take(workspace, *step) {
@@ -115,7 +117,15 @@ fn take(workspace: &Workspace, step: Step) -> anyhow::Result<Tally> {
             workspace,
             "clippy",
             "clippy",
-            &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+            &[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--locked",
+                "--",
+                "-D",
+                "warnings",
+            ],
         ),
         Step::Tidy => Ok(Tally::one(tidy::run(workspace)? == 0, "tidy")),
         Step::Generated => {
@@ -132,21 +142,41 @@ fn take(workspace: &Workspace, step: Step) -> anyhow::Result<Tally> {
 }
 
 /// A step that needs a component of the toolchain.
-fn component(workspace: &Workspace, tool: &str, name: &str, args: &[&str]) -> anyhow::Result<Tally> {
-    let there = process::output(&process::cargo(), &[tool, "--version"], &[], &workspace.root)?;
+fn component(
+    workspace: &Workspace,
+    tool: &str,
+    name: &str,
+    args: &[&str],
+) -> anyhow::Result<Tally> {
+    let there = process::output(
+        &process::cargo(),
+        &[tool, "--version"],
+        &[],
+        &workspace.root,
+    )?;
     if !there.status.success() {
         return Ok(Tally::not_run(&format!(
             "cargo {tool}: {name} is not installed (`rustup component add {name}`)"
         )));
     }
-    Ok(Tally::one(workspace.cargo(args, &[])?, &format!("cargo {}", args.join(" "))))
+    Ok(Tally::one(
+        workspace.cargo(args, &[])?,
+        &format!("cargo {}", args.join(" ")),
+    ))
 }
 
 fn tests(workspace: &Workspace) -> anyhow::Result<Tally> {
     let mut reader = Reader::default();
     let status = process::lines(
         &process::cargo(),
-        &["test", "--workspace", "--locked", "--no-fail-fast", "--", "--show-output"],
+        &[
+            "test",
+            "--workspace",
+            "--locked",
+            "--no-fail-fast",
+            "--",
+            "--show-output",
+        ],
         &[],
         &workspace.root,
         &mut |line| {
@@ -200,7 +230,9 @@ impl Reader {
             && !self.said_skipped.contains(&self.test)
         {
             self.said_skipped.push(self.test.clone());
-            self.tally.notes.push(format!("skipped: {}: {why}", self.test));
+            self.tally
+                .notes
+                .push(format!("skipped: {}: {why}", self.test));
         }
         let passed = line.starts_with("test ") && line.ends_with(" ... ok");
         !self.in_successes && !passed && !line.is_empty()
@@ -227,7 +259,9 @@ impl Reader {
     fn close(&mut self) {
         if let Some(tests) = self.open.take().filter(|tests| *tests > 0) {
             self.tally.failed += tests;
-            self.tally.notes.push(format!("failed: a test program ended without a result, {tests} tests"));
+            self.tally.notes.push(format!(
+                "failed: a test program ended without a result, {tests} tests"
+            ));
         }
         self.said_skipped.clear();
         self.in_successes = false;
@@ -238,7 +272,9 @@ impl Reader {
         if !success && self.tally.failed == 0 {
             self.tally.add(Tally::one(false, "cargo test (see above)"));
         } else if self.tally.failed > 0 {
-            self.tally.notes.push("failed: tests (see above)".to_owned());
+            self.tally
+                .notes
+                .push("failed: tests (see above)".to_owned());
         }
         self.tally
     }

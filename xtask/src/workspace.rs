@@ -65,7 +65,13 @@ impl Workspace {
 
     /// The files of the project: what git tracks, and what it would if asked.
     pub fn files(&self) -> anyhow::Result<Vec<String>> {
-        let listed = self.git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
+        let listed = self.git(&[
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])?;
         let mut files: Vec<String> = listed
             .split('\0')
             .filter(|name| !name.is_empty() && self.root.join(name).is_file())

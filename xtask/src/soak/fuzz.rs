@@ -109,20 +109,39 @@ fn fuzz(workspace: &Workspace, target: &str, minutes: u64) -> anyhow::Result<(Ou
         fs::create_dir_all(workspace.root.join(directory))?;
     }
     let time = format!("-max_total_time={}", minutes * 60);
-    let args = ["-print_final_stats=1", "-rss_limit_mb=4096", "-timeout=20", &time];
+    let args = [
+        "-print_final_stats=1",
+        "-rss_limit_mb=4096",
+        "-timeout=20",
+        &time,
+    ];
     let output = libfuzzer(workspace, target, &[&corpus, &seeds], &args)?;
     let text = String::from_utf8_lossy(&output.stderr);
     let runs = stat(&text, "stat::number_of_executed_units:");
-    let covered = text.lines().rfind(|line| line.contains(" cov: ")).unwrap_or_default();
-    let covered = covered.split("cov: ").nth(1).and_then(|rest| rest.split(' ').next());
+    let covered = text
+        .lines()
+        .rfind(|line| line.contains(" cov: "))
+        .unwrap_or_default();
+    let covered = covered
+        .split("cov: ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
     let covered = covered.unwrap_or("unknown");
     if output.status.success() {
         keep(workspace, target)?;
-        return Ok((Outcome::Passed, format!("{runs} inputs, {covered} edges, no finding")));
+        return Ok((
+            Outcome::Passed,
+            format!("{runs} inputs, {covered} edges, no finding"),
+        ));
     }
-    let artifact = text.lines().rfind(|line| line.contains("Test unit written to"));
+    let artifact = text
+        .lines()
+        .rfind(|line| line.contains("Test unit written to"));
     let panic = text.lines().find(|line| line.contains("panicked at"));
-    let why = panic.or(artifact).or_else(|| text.lines().last()).unwrap_or_default();
+    let why = panic
+        .or(artifact)
+        .or_else(|| text.lines().last())
+        .unwrap_or_default();
     Ok((Outcome::Failed, format!("{runs} inputs: {}", why.trim())))
 }
 
@@ -154,7 +173,12 @@ fn keep(workspace: &Workspace, target: &str) -> anyhow::Result<()> {
         fs::remove_dir_all(&at)?;
     }
     fs::create_dir_all(&at)?;
-    libfuzzer(workspace, target, &[&merged, &format!("fuzz/corpus/{target}")], &["-merge=1"])?;
+    libfuzzer(
+        workspace,
+        target,
+        &[&merged, &format!("fuzz/corpus/{target}")],
+        &["-merge=1"],
+    )?;
     let mut files = Vec::new();
     for entry in at.read_dir()? {
         let entry = entry?;

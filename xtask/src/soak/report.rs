@@ -14,10 +14,21 @@ pub fn text(workspace: &Workspace, commit: &str, done: &[Done]) -> anyhow::Resul
     let mut text = String::new();
     writeln!(text, "# Soak\n")?;
     writeln!(text, "- commit: {commit}")?;
-    writeln!(text, "- written: {}", jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%MZ"))?;
+    writeln!(
+        text,
+        "- written: {}",
+        jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%MZ")
+    )?;
     writeln!(text, "- machine: {}", machine())?;
-    writeln!(text, "- compiler: {}", String::from_utf8_lossy(&rustc.stdout).trim())?;
-    writeln!(text, "\n| Job | Outcome | Seconds | Figures |\n|---|---|---:|---|")?;
+    writeln!(
+        text,
+        "- compiler: {}",
+        String::from_utf8_lossy(&rustc.stdout).trim()
+    )?;
+    writeln!(
+        text,
+        "\n| Job | Outcome | Seconds | Figures |\n|---|---|---:|---|"
+    )?;
     for one in done {
         let outcome = match one.outcome {
             Outcome::Passed => "passed",
@@ -25,7 +36,11 @@ pub fn text(workspace: &Workspace, commit: &str, done: &[Done]) -> anyhow::Resul
             Outcome::NotRun => "not run",
         };
         let figures = one.figures.replace('|', "/").replace('\n', " ");
-        writeln!(text, "| {} | {outcome} | {:.0} | {figures} |", one.job, one.seconds)?;
+        writeln!(
+            text,
+            "| {} | {outcome} | {:.0} | {figures} |",
+            one.job, one.seconds
+        )?;
     }
     Ok(text)
 }

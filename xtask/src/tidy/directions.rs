@@ -14,7 +14,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cupel-health", &["cupel-model", "cupel-kernel-log"]),
     ("cupel-hardware", &["cupel-model", "cupel-kernel-log"]),
     ("cupel-gpu-worker", &["cupel-model"]),
-    ("cupel-burnin", &["cupel-model", "cupel-kernel-log", "cupel-hardware"]),
+    (
+        "cupel-burnin",
+        &["cupel-model", "cupel-kernel-log", "cupel-hardware"],
+    ),
     (
         AGENT,
         &[
@@ -77,14 +80,19 @@ const REACHES_OUT: &[&str] = &[
 /// Outside packages that only some members may name.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("nvml-wrapper", &["cupel-gpu-worker"], WORKER),
-    ("nvml-wrapper-sys", &["cupel-gpu-worker", "cupel-fake-driver"], WORKER),
+    (
+        "nvml-wrapper-sys",
+        &["cupel-gpu-worker", "cupel-fake-driver"],
+        WORKER,
+    ),
     ("libloading", &["cupel-gpu-worker"], WORKER),
     ("zbus", &["cupel-hardware"], HARDWARE),
     ("sysinfo", &["cupel-hardware"], HARDWARE),
     ("smbios-lib", &["cupel-hardware"], HARDWARE),
     ("procfs-core", &["cupel-hardware"], HARDWARE),
 ];
-const WORKER: &str = "a driver library is loaded by the GPU worker alone, which may hang and be killed";
+const WORKER: &str =
+    "a driver library is loaded by the GPU worker alone, which may hang and be killed";
 const HARDWARE: &str = "only `hardware` touches the machine: add a reader there";
 
 /// Never, anywhere.
@@ -123,11 +131,19 @@ fn directions(graph: &Graph) -> Vec<Violation> {
         }
         let used = |set: &std::collections::BTreeSet<String>| {
             set.iter()
-                .filter(|key| graph.packages.get(*key).is_some_and(|package| package.member))
+                .filter(|key| {
+                    graph
+                        .packages
+                        .get(*key)
+                        .is_some_and(|package| package.member)
+                })
                 .cloned()
                 .collect::<Vec<_>>()
         };
-        for other in used(&package.normal).into_iter().chain(used(&package.build)) {
+        for other in used(&package.normal)
+            .into_iter()
+            .chain(used(&package.build))
+        {
             match line {
                 Some((_, may_use)) if !may_use.contains(&other.as_str()) => breaks(
                     name,
@@ -141,7 +157,10 @@ fn directions(graph: &Graph) -> Vec<Violation> {
         }
         for other in used(&package.dev) {
             if other == AGENT && !MAY_USE_AGENT.contains(&name.as_str()) {
-                breaks(name, "its tests depend on the agent; end-to-end tests run it".to_owned());
+                breaks(
+                    name,
+                    "its tests depend on the agent; end-to-end tests run it".to_owned(),
+                );
             }
         }
     }
@@ -168,7 +187,10 @@ fn only_in(graph: &Graph) -> Vec<Violation> {
     let mut found = Vec::new();
     for (outside, members, why) in ONLY_IN {
         for (name, package) in graph.packages.iter().filter(|(_, package)| package.member) {
-            let names_it = package.normal.iter().any(|key| Graph::bare(key) == *outside);
+            let names_it = package
+                .normal
+                .iter()
+                .any(|key| Graph::bare(key) == *outside);
             if names_it && !members.contains(&name.as_str()) {
                 found.push(Violation {
                     at: name.clone(),
@@ -179,7 +201,11 @@ fn only_in(graph: &Graph) -> Vec<Violation> {
         }
     }
     for loader in ["libloading", "nvml-wrapper", "nvml-wrapper-sys"] {
-        if graph.linked(AGENT).iter().any(|key| Graph::bare(key) == loader) {
+        if graph
+            .linked(AGENT)
+            .iter()
+            .any(|key| Graph::bare(key) == loader)
+        {
             found.push(Violation {
                 at: AGENT.to_owned(),
                 rule: "only-in",
@@ -213,7 +239,10 @@ mod tests {
             .member("cupel-kernel-log", &["cupel-model"])
             .member("cupel-health", &["cupel-model", "cupel-kernel-log"])
             .member("cupel-hardware", &["cupel-model", "nix", "zbus"])
-            .member("cupel-gpu-worker", &["cupel-model", "libloading", "nvml-wrapper"])
+            .member(
+                "cupel-gpu-worker",
+                &["cupel-model", "libloading", "nvml-wrapper"],
+            )
             .member("cupel-burnin", &["cupel-hardware", "cupel-model"])
             .member("cupel", &["cupel-burnin", "cupel-health", "cupel-hardware"])
             .member("xtask", &["cupel-health", "cupel"])
@@ -279,7 +308,10 @@ mod tests {
             .outside("tokio@0.9.0", Some("MIT"), &[]);
         let broken = rules(&graph);
         for name in PURE {
-            assert!(broken.contains(&((*name).to_owned(), "pure")), "{name}: {broken:?}");
+            assert!(
+                broken.contains(&((*name).to_owned(), "pure")),
+                "{name}: {broken:?}"
+            );
         }
     }
 

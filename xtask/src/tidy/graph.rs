@@ -46,7 +46,10 @@ impl Graph {
         let mut graph = Self::default();
         for package in &metadata.packages {
             let target_is = |kind: &TargetKind| {
-                package.targets.iter().any(|target| target.kind.contains(kind))
+                package
+                    .targets
+                    .iter()
+                    .any(|target| target.kind.contains(kind))
             };
             graph.packages.insert(
                 keys[&package.id].clone(),
@@ -69,8 +72,8 @@ impl Graph {
                     match kind.kind {
                         DependencyKind::Development => package.dev.insert(key.clone()),
                         DependencyKind::Build => package.build.insert(key.clone()),
-                        // Normal; cargo may add kinds, which are then held to the strictest rule.
-                        _ => package.normal.insert(key.clone()),
+                        // Kinds that cargo may add are held to the strictest rule.
+                        DependencyKind::Normal | _ => package.normal.insert(key.clone()),
                     };
                 }
             }
@@ -116,7 +119,9 @@ pub mod fake {
             let entry = self.packages.entry(name.to_owned()).or_default();
             entry.member = true;
             entry.licence = Some("Apache-2.0".to_owned());
-            entry.normal.extend(normal.iter().map(|&name| name.to_owned()));
+            entry
+                .normal
+                .extend(normal.iter().map(|&name| name.to_owned()));
             for name in normal {
                 self.packages.entry((*name).to_owned()).or_default();
             }
@@ -144,8 +149,15 @@ pub mod fake {
             .outside("b", None, &["c"])
             .outside("c", None, &["b"])
             .outside("derive", None, &["syn"]);
-        graph.packages.entry("derive".to_owned()).or_default().proc_macro = true;
-        assert_eq!(graph.linked("a").into_iter().collect::<Vec<_>>(), ["b", "c"]);
+        graph
+            .packages
+            .entry("derive".to_owned())
+            .or_default()
+            .proc_macro = true;
+        assert_eq!(
+            graph.linked("a").into_iter().collect::<Vec<_>>(),
+            ["b", "c"]
+        );
     }
 
     #[test]

@@ -11,13 +11,21 @@ use super::tokens::{self, Token};
 const LONGEST: usize = 600;
 
 /// Directories whose code may be `unsafe`: system calls, driver calls, and a driver that is played.
-const MAY_BE_UNSAFE: &[&str] = &["crates/hardware/", "crates/gpu-worker/", "tests/fake-driver/"];
+const MAY_BE_UNSAFE: &[&str] = &[
+    "crates/hardware/",
+    "crates/gpu-worker/",
+    "tests/fake-driver/",
+];
 
 /// Where processes are started: one place that ships, one that does not.
 const MAY_START_PROCESSES: &[&str] = &["crates/hardware/", "xtask/src/process.rs"];
 
 /// Words of unfinished work, kept apart here so that this file has none.
-const UNFINISHED: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")];
+const UNFINISHED: &[&str] = &[
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+    concat!("X", "XX"),
+];
 
 /// Macros of unfinished work.
 const UNFINISHED_MACROS: &[&str] = &["todo", "unimplemented", "dbg"];
@@ -46,7 +54,10 @@ pub struct Machine {
 
 /// All rules about one file; `path` is relative to the checkout.
 pub fn check(path: &str, text: &str, machine: &Machine) -> Vec<Violation> {
-    let mut found = Found { path, violations: Vec::new() };
+    let mut found = Found {
+        path,
+        violations: Vec::new(),
+    };
     machine_paths(&mut found, text, machine);
     if path.ends_with(".rs") {
         unfinished_words(&mut found, text);
@@ -102,7 +113,11 @@ fn machine_paths(found: &mut Found<'_>, text: &str, machine: &Machine) {
     for (index, line) in text.lines().enumerate() {
         for pattern in &patterns {
             if line.contains(pattern.as_str()) {
-                found.add(index + 1, "machine-path", format!("holds {pattern}, a path of one machine"));
+                found.add(
+                    index + 1,
+                    "machine-path",
+                    format!("holds {pattern}, a path of one machine"),
+                );
             }
         }
     }
@@ -112,7 +127,11 @@ fn unfinished_words(found: &mut Found<'_>, text: &str) {
     for (index, line) in text.lines().enumerate() {
         let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
         for word in words.filter(|word| UNFINISHED.contains(word)) {
-            found.add(index + 1, "unfinished", format!("{word}: finish it, or file it as an issue"));
+            found.add(
+                index + 1,
+                "unfinished",
+                format!("{word}: finish it, or file it as an issue"),
+            );
         }
     }
 }
@@ -120,7 +139,11 @@ fn unfinished_words(found: &mut Found<'_>, text: &str) {
 fn length(found: &mut Found<'_>, text: &str) {
     let lines = text.lines().count();
     if lines > LONGEST {
-        found.add(LONGEST, "length", format!("{lines} lines, at most {LONGEST}: split it by meaning"));
+        found.add(
+            LONGEST,
+            "length",
+            format!("{lines} lines, at most {LONGEST}: split it by meaning"),
+        );
     }
 }
 
@@ -133,14 +156,25 @@ fn rust(found: &mut Found<'_>, tokens: &[Token]) {
         }
     }
     if !found.under(MAY_BE_UNSAFE) {
-        for token in tokens.iter().filter(|token| token.word && token.text == "unsafe") {
+        for token in tokens
+            .iter()
+            .filter(|token| token.word && token.text == "unsafe")
+        {
             let places = MAY_BE_UNSAFE.join(", ");
-            found.add(token.line, "unsafe", format!("unsafe code lives in {places} alone"));
+            found.add(
+                token.line,
+                "unsafe",
+                format!("unsafe code lives in {places} alone"),
+            );
         }
     }
     if !found.under(MAY_START_PROCESSES) && !found.is_test() {
         for token in tokens::find(tokens, &["Command", ":", ":", "new"]) {
-            found.add(token.line, "process", "processes are started by cupel_hardware::command alone");
+            found.add(
+                token.line,
+                "process",
+                "processes are started by cupel_hardware::command alone",
+            );
         }
     }
     let pure = PURE
@@ -151,7 +185,11 @@ fn rust(found: &mut Found<'_>, tokens: &[Token]) {
         for sequence in REACHES_OUT {
             for token in tokens::find(tokens, sequence).filter(|token| !token.test) {
                 let what = sequence.concat();
-                found.add(token.line, "pure", format!("{what} in a crate that is pure"));
+                found.add(
+                    token.line,
+                    "pure",
+                    format!("{what} in a crate that is pure"),
+                );
             }
         }
     }
@@ -178,13 +216,20 @@ fn module_docs(found: &mut Found<'_>, tokens: &[Token]) {
         });
         rest = end.map_or(&[], |end| &rest[end + 1..]);
     }
-    found.add(1, "module-docs", "begins without `//!`: say its purpose, invariants, what is absent");
+    found.add(
+        1,
+        "module-docs",
+        "begins without `//!`: say its purpose, invariants, what is absent",
+    );
 }
 
 fn attributes(found: &mut Found<'_>, tokens: &[Token]) {
     for open in [&["#", "["][..], &["#", "!", "["][..]] {
         for (index, window) in tokens.windows(open.len() + 2).enumerate() {
-            let begins = window.iter().zip(open).all(|(token, text)| token.text == *text);
+            let begins = window
+                .iter()
+                .zip(open)
+                .all(|(token, text)| token.text == *text);
             if !begins {
                 continue;
             }
@@ -244,8 +289,14 @@ mod tests {
     #[test]
     fn files_have_module_docs_even_behind_attributes() {
         assert_eq!(broken("agent/src/a.rs", "fn f() {}\n"), ["module-docs"]);
-        assert_eq!(broken("agent/src/a.rs", "/// Of f.\nfn f() {}\n"), ["module-docs"]);
-        assert_eq!(broken("agent/src/a.rs", "#![cfg(unix)]\n//! Purpose.\n"), NONE);
+        assert_eq!(
+            broken("agent/src/a.rs", "/// Of f.\nfn f() {}\n"),
+            ["module-docs"]
+        );
+        assert_eq!(
+            broken("agent/src/a.rs", "#![cfg(unix)]\n//! Purpose.\n"),
+            NONE
+        );
         assert_eq!(broken("agent/src/a.rs", ""), ["module-docs"]);
     }
 
@@ -258,7 +309,10 @@ mod tests {
     #[test]
     fn unfinished_work_is_refused_in_comments_and_code() {
         let word = UNFINISHED[0];
-        assert_eq!(broken("agent/src/a.rs", &format!("//! P.\n// {word}: x\n")), ["unfinished"]);
+        assert_eq!(
+            broken("agent/src/a.rs", &format!("//! P.\n// {word}: x\n")),
+            ["unfinished"]
+        );
         for name in UNFINISHED_MACROS {
             let text = format!("//! P.\nfn f() {{ {name}!() }}\n");
             assert_eq!(broken("agent/src/a.rs", &text), ["unfinished"], "{name}");

@@ -35,7 +35,12 @@ fn flatten(stream: TokenStream, in_test: bool, tokens: &mut Vec<Token>) {
         let test = in_test || item_is_test;
         let line = tree.span().start().line;
         let mut push = |text: String, line: usize, word: bool| {
-            tokens.push(Token { text, line, word, test });
+            tokens.push(Token {
+                text,
+                line,
+                word,
+                test,
+            });
         };
         match tree {
             TokenTree::Group(group) => {
@@ -46,7 +51,8 @@ fn flatten(stream: TokenStream, in_test: bool, tokens: &mut Vec<Token>) {
                     Delimiter::None => ("", ""),
                 };
                 let is_attribute = after_hash && group.delimiter() == Delimiter::Bracket;
-                let cfg_test = is_attribute && group.stream().to_string().replace(' ', "") == "cfg(test)";
+                let cfg_test =
+                    is_attribute && group.stream().to_string().replace(' ', "") == "cfg(test)";
                 push(open.to_owned(), line, false);
                 flatten(group.stream(), test, tokens);
                 tokens.push(Token {
@@ -90,7 +96,12 @@ fn unraw(ident: &Ident) -> String {
 pub fn find<'a>(tokens: &'a [Token], sequence: &'a [&'a str]) -> impl Iterator<Item = &'a Token> {
     tokens
         .windows(sequence.len().max(1))
-        .filter(move |window| window.iter().zip(sequence).all(|(token, text)| token.text == *text))
+        .filter(move |window| {
+            window
+                .iter()
+                .zip(sequence)
+                .all(|(token, text)| token.text == *text)
+        })
         .filter_map(|window| window.first())
 }
 
