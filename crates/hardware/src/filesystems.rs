@@ -117,7 +117,9 @@ pub fn parse_mounts(text: &str) -> Result<Vec<Filesystem>, String> {
     let entries = Vec::<MountEntry>::from_read(text.as_bytes())
         .map_err(|_| format!("{MOUNTS}: not a table of mounts"))?;
     let mut filesystems: Vec<Filesystem> = Vec::new();
-    for entry in entries {
+    for mut entry in entries {
+        // procfs-core undoes the kernel's other escapes, not the blank's.
+        entry.fs_file = entry.fs_file.replace("\\040", " ");
         let kind = entry.fs_vfstype.as_str();
         let is_root = entry.fs_file == "/" && kind != "rootfs";
         filesystems.retain(|other| other.name != entry.fs_file);

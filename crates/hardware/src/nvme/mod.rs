@@ -1,0 +1,17 @@
+//! NVMe controllers: sysfs, and the controller's own pages (Identify, SMART / health, firmware
+//! slots).
+//!
+//! # Invariants
+//! - Each controller is asked on its own thread: a dead one keeps an admin command for a minute.
+//! - Commands only read. None carries a time limit of its own: the kernel answers an expired one by
+//!   resetting the controller.
+
+mod ioctl;
+mod pages;
+mod read;
+
+pub use pages::{
+    FIRMWARE_SLOTS_BYTES, HEALTH_BYTES, IDENTIFY_BYTES, Identify, PageError, parse_firmware_slots,
+    parse_health, parse_identify,
+};
+pub use read::{names, one, unread};
