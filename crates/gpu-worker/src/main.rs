@@ -1,2 +1,111 @@
-//! (being built)
-fn main() {}
+//! The one program that loads a GPU driver library: NVML behind the worker protocol
+//! ([`cupel_model::worker`]), on the socket that is its standard input.
+//!
+//! # Invariants
+//! - Before each driver call the agent is told its C name, so that a hang or a crash has one.
+//! - Every symbol but `nvmlInit_v2` is optional: what the library lacks is Unsupported.
+//! - Nothing that the driver writes is trusted: strings are read within their buffers, counts are
+//!   held against capacities, values against what is possible.
+//! - The worker ends when its socket does, even while a driver call hangs.
+//!
+//! # What is absent
+//! No deadline and no retry: the agent kills and replaces. No judgement.
+#![expect(
+    unsafe_code,
+    reason = "the crate that calls the driver's C functions; each block says why it is sound"
+)]
+
+mod calls;
+mod codes;
+mod groups;
+mod hangup;
+mod session;
+mod text;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use cupel_model::worker::{
+    Answer, Ask, FromWorker, Hello, PROTOCOL, Request, WorkerError, read_frame, write_frame,
+};
+
+use crate::calls::Announcer;
+use crate::session::Session;
+
+fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write;
+            // A closed standard error leaves nobody to tell.
+            let _ = writeln!(io::stderr(), "cupel-gpu-worker: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Answers requests until the socket ends.
+fn serve() -> io::Result<()> {
+    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    write_frame(
+        &mut socket,
+        &FromWorker::Hello(Hello {
+            protocol: PROTOCOL,
+            build: env!("CARGO_PKG_VERSION").to_owned(),
+        }),
+    )
+    .map_err(|error| context("standard input must be the agent's socket", &error))?;
+    hangup::watch(socket.try_clone()?)?;
+
+    let mut session = None;
+    while let Some(request) = read_frame::<Request>(&mut socket)
+        .map_err(|error| context("cannot read a request", &error))?
+    {
+        let id = request.id;
+        let result = answer(request, &mut session, &socket).map(Box::new);
+        write_frame(&mut socket, &FromWorker::Answer { id, result })
+            .map_err(|error| context("cannot send an answer", &error))?;
+    }
+    Ok(())
+}
+
+fn answer(
+    request: Request,
+    session: &mut Option<Session>,
+    socket: &UnixStream,
+) -> Result<Answer, WorkerError> {
+    let announcer = Announcer::new(request.id, socket);
+    match request.ask {
+        Ask::Open { library, skip } => {
+            close(session, &announcer)?;
+            let (opened, description) = Session::open(&library, &skip, &announcer)?;
+            *session = Some(opened);
+            Ok(Answer::Opened(description))
+        }
+        Ask::Read { gpu, group } => match session {
+            Some(session) => session.read(gpu, group, &announcer),
+            None => Err(WorkerError {
+                call: "nvmlInit_v2".to_owned(),
+                code: None,
+                what: "the driver library is not open".to_owned(),
+            }),
+        },
+        Ask::Close => {
+            close(session, &announcer)?;
+            Ok(Answer::Closed)
+        }
+    }
+}
+
+fn close(session: &mut Option<Session>, announcer: &Announcer<'_>) -> Result<(), WorkerError> {
+    match session.take() {
+        Some(session) => session.close(announcer),
+        None => Ok(()),
+    }
+}
+
+fn context(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
