@@ -1,4 +1,4 @@
 //! Fuzzes SMBIOS tables; the body is `cupel_fuzz_bodies::smbios`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| cupel_fuzz_bodies::smbios::smbios(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cupel_fuzz_bodies::smbios(data));

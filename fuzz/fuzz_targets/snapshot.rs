@@ -1,4 +1,4 @@
 //! Fuzzes snapshot files; the body is `cupel_fuzz_bodies::snapshot`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| cupel_fuzz_bodies::snapshot::snapshot(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cupel_fuzz_bodies::snapshot(data));

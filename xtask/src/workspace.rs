@@ -142,3 +142,35 @@ impl Workspace {
         Ok(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_files_are_checked_written_and_cleaned() {
+        let root = tempfile::tempdir().expect("directory");
+        let workspace = Workspace {
+            root: root.path().to_owned(),
+            target: root.path().join("target"),
+        };
+        let wanted = [("a.md".to_owned(), "new\n".to_owned())];
+        let run = |check| {
+            workspace
+                .generated("docs/x", &wanted, |name| name.ends_with(".md"), check, "again")
+                .expect("generate")
+        };
+        let at = |name: &str| root.path().join("docs/x").join(name);
+        assert_eq!(run(true), 1, "nothing is there yet");
+        assert!(!at("a.md").exists(), "checking writes nothing");
+        assert_eq!(run(false), 0);
+        assert_eq!(run(true), 0);
+        fs::write(at("a.md"), "old\n").expect("write");
+        fs::write(at("stale.md"), "old\n").expect("write");
+        fs::write(at("kept.txt"), "by hand\n").expect("write");
+        assert_eq!(run(true), 1);
+        assert_eq!(run(false), 0);
+        assert_eq!(fs::read_to_string(at("a.md")).expect("read"), "new\n");
+        assert!(!at("stale.md").exists() && at("kept.txt").exists());
+    }
+}

@@ -8,8 +8,35 @@
 //! No fuzzer: `fuzz/` wraps these in libFuzzer, and this crate's test replays the seeds on a
 //! stable compiler.
 
+mod configuration;
+mod ioctl_replies;
+mod kernel_log;
+mod platform;
+mod smbios;
+mod snapshot;
+mod sysfs;
+mod worker_frames;
+
+pub use configuration::configuration;
+pub use ioctl_replies::ioctl_replies;
+pub use kernel_log::kernel_log;
+pub use platform::platform;
+pub use smbios::smbios;
+pub use snapshot::snapshot;
+pub use sysfs::sysfs;
+pub use worker_frames::worker_frames;
+
 /// A target's name and its body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target, by name.
-pub const TARGETS: &[Target] = &[];
+pub const TARGETS: &[Target] = &[
+    ("configuration", configuration),
+    ("ioctl_replies", ioctl_replies),
+    ("kernel_log", kernel_log),
+    ("platform", platform),
+    ("smbios", smbios),
+    ("snapshot", snapshot),
+    ("sysfs", sysfs),
+    ("worker_frames", worker_frames),
+];

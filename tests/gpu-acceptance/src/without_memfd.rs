@@ -35,3 +35,23 @@ fn filter() -> anyhow::Result<()> {
     let program: BpfProgram = filter.try_into().context("compile the filter")?;
     seccompiler::apply_filter(&program).context("install the filter")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use nix::errno::Errno;
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+
+    use super::*;
+
+    #[test]
+    fn memfd_create_fails_behind_the_filter_and_only_there() {
+        let tried = thread::spawn(|| {
+            filter().expect("filter");
+            memfd_create("behind", MFdFlags::empty()).err()
+        });
+        assert_eq!(tried.join().expect("thread"), Some(Errno::EPERM));
+        assert!(memfd_create("beside", MFdFlags::empty()).is_ok());
+    }
+}
