@@ -1,12 +1,15 @@
-//! What every command is given: the root, the output, and where state is kept.
+//! What every command is given: the root, the output, the settings, and where state is kept.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use cupel_hardware::root::Root;
+use cupel_hardware::Root;
 
 use crate::cli::GlobalArgs;
+use crate::config::{self, Settings};
 use crate::output::{Format, Output};
+use crate::render::table::Layout;
+use crate::state;
 
 /// What every command is given.
 pub struct Context {
@@ -44,6 +47,19 @@ impl Context {
     pub fn state_dir(&self) -> PathBuf {
         self.state_dir
             .clone()
-            .unwrap_or_else(|| self.root.path().join("var/lib/cupel"))
+            .unwrap_or_else(|| state::directory(&self.root))
+    }
+
+    /// The configuration under the root.
+    ///
+    /// # Errors
+    /// A file is refused; see [`config::load`].
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        config::load(&self.root)
+    }
+
+    /// How text is laid out on standard output.
+    pub fn layout(&self) -> Layout {
+        Layout::of_terminal(self.out.colour())
     }
 }

@@ -9,8 +9,16 @@
 //! Reading the machine (`cupel-hardware`), judging it (`cupel-health`), burning it in
 //! (`cupel-burnin`) and decoding its kernel log (`cupel-kernel-log`).
 
+pub mod bringup;
 pub mod cli;
+pub mod config;
 pub mod context;
 pub mod exit;
+pub mod gather;
 mod logging;
 pub mod output;
+pub mod platforms;
+pub mod render;
+pub mod scrub;
+pub mod snapshot_file;
+pub mod state;

@@ -4,7 +4,13 @@
 //! - A command is a file with `Args` and `run`; `run` gets a [`Context`] and returns an [`Exit`].
 //! - Only commands that exist are listed.
 
+mod capture;
+mod check;
 mod completions;
+mod config;
+mod firmware;
+mod inspect;
+mod platform;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,6 +81,18 @@ pub struct GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say what this machine is
+    Inspect(inspect::Args),
+    /// Find what is wrong, say what to do, and give a verdict
+    Check(check::Args),
+    /// List known servers, show one, or write a new one from a good node
+    Platform(platform::Args),
+    /// List firmware versions
+    Firmware(firmware::Args),
+    /// Write a support bundle that --from reads anywhere
+    Capture(capture::Args),
+    /// Show every setting and where its value comes from
+    Config(config::Args),
     /// Write a shell's completion script
     Completions(completions::Args),
 }
@@ -88,6 +106,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     logging::start(cli.global.verbose)?;
     let mut context = Context::new(&cli.global)?;
     let exit = match &cli.command {
+        Command::Inspect(args) => inspect::run(args, &mut context),
+        Command::Check(args) => check::run(args, &mut context),
+        Command::Platform(args) => platform::run(args, &mut context),
+        Command::Firmware(args) => firmware::run(args, &mut context),
+        Command::Capture(args) => capture::run(args, &mut context),
+        Command::Config(args) => config::run(args, &mut context),
         Command::Completions(args) => completions::run(args, &mut context),
     }?;
     context.out.flush()?;

@@ -1,0 +1,134 @@
+//! Fragments merged: for each key the value that won, and where it stands.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use cupel_model::Mode;
+use cupel_model::snapshot::Tenancy;
+use serde::{Serialize, Serializer};
+use toml::Spanned;
+
+use super::fragment::{Fragment, Lines};
+
+/// Where a setting's value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Built in.
+    Default,
+    /// A configuration file.
+    File {
+        /// Path, as under the root.
+        path: String,
+        /// Line, 1-based.
+        line: usize,
+    },
+    /// An environment variable.
+    Environment(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{path}:{line}"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+        }
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// What all files together say.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// `tenancy`
+    pub tenancy: Option<Setting<Tenancy>>,
+    /// `platform`
+    pub platform: Option<Setting<String>>,
+    /// `units`
+    pub units: Option<Setting<Vec<String>>>,
+    /// `[checks]`
+    pub checks: BTreeMap<String, Setting<Mode>>,
+    /// `nvml.library`
+    pub nvml_library: Option<Setting<PathBuf>>,
+    /// `deadlines.gpu_call_seconds`
+    pub gpu_call_seconds: Option<Setting<f64>>,
+    /// `deadlines.gpu_initialisation_seconds`
+    pub gpu_initialisation_seconds: Option<Setting<f64>>,
+    /// `burn_in.memory_share`
+    pub burn_in_memory_share: Option<Setting<f64>>,
+}
+
+impl Inputs {
+    /// Lays a later file over what is there: its values win, key by key.
+    pub fn merge(&mut self, path: &str, fragment: Fragment) {
+        let Fragment {
+            tenancy,
+            platform,
+            units,
+            checks,
+            nvml,
+            deadlines,
+            burn_in,
+            lines,
+        } = fragment;
+        lay(&mut self.tenancy, tenancy, path, &lines);
+        lay(&mut self.platform, platform, path, &lines);
+        lay(&mut self.units, units, path, &lines);
+        lay(&mut self.nvml_library, nvml.library, path, &lines);
+        lay(
+            &mut self.gpu_call_seconds,
+            deadlines.gpu_call_seconds,
+            path,
+            &lines,
+        );
+        lay(
+            &mut self.gpu_initialisation_seconds,
+            deadlines.gpu_initialisation_seconds,
+            path,
+            &lines,
+        );
+        lay(
+            &mut self.burn_in_memory_share,
+            burn_in.memory_share,
+            path,
+            &lines,
+        );
+        for (code, value) in checks {
+            let origin = origin(path, &code, &lines);
+            self.checks
+                .insert(code.into_inner(), Setting { value, origin });
+        }
+    }
+}
+
+fn origin<T>(path: &str, value: &Spanned<T>, lines: &Lines) -> Origin {
+    Origin::File {
+        path: path.to_owned(),
+        line: lines.position(value.span().start).0,
+    }
+}
+
+fn lay<T>(slot: &mut Option<Setting<T>>, value: Option<Spanned<T>>, path: &str, lines: &Lines) {
+    if let Some(value) = value {
+        let origin = origin(path, &value, lines);
+        *slot = Some(Setting {
+            value: value.into_inner(),
+            origin,
+        });
+    }
+}

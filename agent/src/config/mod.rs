@@ -1,0 +1,71 @@
+//! Configuration: fragments (one a file) → inputs (merged, each value with its origin) → settings.
+//!
+//! Files are `/usr/lib/cupel/*.toml`, then `/run/cupel/*.toml`, then `/etc/cupel/*.toml` under the
+//! root, in order of their names within each directory. A value replaces the same key's value of
+//! an earlier file: `/etc` wins over `/run`, which wins over `/usr/lib`. `CUPEL_NVML` wins over
+//! all.
+//!
+//! # Invariants
+//! - An unknown key is refused, and so is a value out of its range, even where a later file
+//!   replaces it. The error names file, line, column and key.
+//! - Every setting knows where its value comes from.
+
+mod fragment;
+mod inputs;
+mod settings;
+
+pub use fragment::{ConfigError, Fragment, parse};
+pub use inputs::{Inputs, Origin, Setting};
+pub use settings::{Row, Settings};
+
+use anyhow::Context as _;
+use cupel_hardware::{ReadError, Root};
+
+/// Directories of configuration, later ones win.
+pub const DIRECTORIES: [&str; 3] = ["/usr/lib/cupel", "/run/cupel", "/etc/cupel"];
+
+/// Environment variable with the path of the driver library; it wins over every file.
+pub const NVML_VARIABLE: &str = "CUPEL_NVML";
+
+/// Most bytes of one file.
+const FILE_CAP: usize = 1 << 20;
+
+/// Reads all configuration under the root.
+///
+/// # Errors
+/// A file that cannot be read, is no TOML, has an unknown key or a value out of its range.
+pub fn load(root: &Root) -> anyhow::Result<Settings> {
+    let mut inputs = Inputs::default();
+    for directory in DIRECTORIES {
+        for path in files(root, directory)? {
+            let bytes = root
+                .read(&path, FILE_CAP)
+                .context("cannot read configuration")?;
+            inputs.merge(&path, parse(&bytes, &path)?);
+        }
+    }
+    if let Some(library) = std::env::var_os(NVML_VARIABLE).filter(|value| !value.is_empty()) {
+        inputs.nvml_library = Some(Setting {
+            value: library.into(),
+            origin: Origin::Environment(NVML_VARIABLE),
+        });
+    }
+    Ok(Settings::from(inputs))
+}
+
+/// The `.toml` files of one directory in order of their names; none where it is missing.
+///
+/// # Errors
+/// The directory is there and cannot be listed.
+pub fn files(root: &Root, directory: &str) -> anyhow::Result<Vec<String>> {
+    let names = match root.names(directory) {
+        Ok(names) => names,
+        Err(ReadError::Missing { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error).context("cannot list configuration"),
+    };
+    Ok(names
+        .into_iter()
+        .filter(|name| name.ends_with(".toml") && !name.starts_with('.'))
+        .map(|name| format!("{directory}/{name}"))
+        .collect())
+}

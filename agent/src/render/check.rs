@@ -1,0 +1,238 @@
+//! A check report for people: worst first, each finding with its place and what to do, then what
+//! happened, then the verdict and what was and was not looked at.
+
+use anstyle::{AnsiColor, Style};
+use cupel_model::{
+    CheckReport, Event, Evidence, Finding, Mode, Performer, Remedy, Severity, Urgency, Verdict,
+};
+
+use super::table::{Grid, Layout};
+use super::words::{self, count, json, place, word};
+use crate::output::{paint, printable};
+
+/// Most events that are listed one by one.
+const EVENTS: usize = 20;
+
+/// The whole report.
+pub fn report(report: &CheckReport, layout: Layout) -> String {
+    let mut text = String::new();
+    for found in &report.findings {
+        text.push_str(&finding(found, layout));
+        text.push('\n');
+    }
+    text.push_str(&events(&report.events, layout));
+    text.push_str(&verdict_line(report, layout.colour));
+    text.push('\n');
+    text.push_str(&coverage(report, layout));
+    text
+}
+
+fn colour_of(severity: Severity) -> Style {
+    match severity {
+        Severity::Critical => AnsiColor::Red.on_default().bold(),
+        Severity::Warning => AnsiColor::Yellow.on_default().bold(),
+        Severity::Info => AnsiColor::Cyan.on_default(),
+    }
+}
+
+/// One finding as a block of lines.
+pub fn finding(found: &Finding, layout: Layout) -> String {
+    let severity = words::severity(found.severity);
+    let mut text = format!(
+        "{}  {}  {}\n",
+        paint(severity, colour_of(found.severity), layout.colour),
+        paint(&found.code, Style::new().bold(), layout.colour),
+        place(&found.component)
+    );
+    let mut rows = vec![("what".to_owned(), printable(&found.summary).into_owned())];
+    for evidence in &found.evidence {
+        rows.push(("measured".to_owned(), evidence_text(evidence)));
+    }
+    for (number, remedy) in found.remedy.iter().enumerate() {
+        let label = if number == 0 { "do" } else { "then" };
+        rows.push((label.to_owned(), remedy_text(remedy)));
+    }
+    rows.push(("when".to_owned(), when(found)));
+    // The same label twice in a row is said once.
+    for at in (1..rows.len()).rev() {
+        if rows[at].0 == rows[at - 1].0 {
+            rows[at].0.clear();
+        }
+    }
+    text.push_str(&layout.labelled(&rows, 2));
+    text
+}
+
+/// `current_width = 8, wanted 16 (NVIDIA H200 datasheet)`.
+pub fn evidence_text(evidence: &Evidence) -> String {
+    let unit = evidence
+        .unit
+        .as_ref()
+        .map(|unit| format!(" {unit}"))
+        .unwrap_or_default();
+    let mut text = format!("{} = {}{unit}", evidence.name, json(&evidence.value));
+    if let Some(limit) = &evidence.limit {
+        text.push_str(&format!(", limit {}{unit}", json(limit)));
+    }
+    if let Some(source) = &evidence.limit_source {
+        text.push_str(&format!(" ({})", printable(source)));
+    }
+    text
+}
+
+/// `reset-gpu: …`, and who may do it where that is not a person.
+pub fn remedy_text(remedy: &Remedy) -> String {
+    let by = match remedy.by {
+        Performer::Human => "",
+        Performer::OptIn => " [by Cupel where switched on]",
+        Performer::Automatic => " [by Cupel itself]",
+    };
+    format!("{}: {}{by}", word(&remedy.action), printable(&remedy.text))
+}
+
+/// Urgency, impact, since when, what ends it, and whether it counts.
+pub fn when(found: &Finding) -> String {
+    let mut parts = vec![match found.urgency {
+        Urgency::Now => "now".to_owned(),
+        Urgency::AfterJob => "after the running job".to_owned(),
+        Urgency::NextWindow => "in the next maintenance window".to_owned(),
+        Urgency::None => "no hurry".to_owned(),
+    }];
+    if found.blocks_allocation() {
+        parts.push("the node must not be given work".to_owned());
+    }
+    if let Some(since) = found.since {
+        parts.push(format!("since {since}"));
+    }
+    if found.mode == Mode::Observe {
+        parts.push("observed only: changes no verdict".to_owned());
+    }
+    parts.join("; ")
+}
+
+/// Events that became no finding, folded, as a table.
+pub fn events(events: &[Event], layout: Layout) -> String {
+    if events.is_empty() {
+        return String::new();
+    }
+    let mut text = layout.heading("Also in the kernel log (nothing to do by itself)");
+    text.push_str(&layout.grid(&event_grid(events), 2));
+    if events.len() > EVENTS {
+        text.push_str(&format!("  and {} more\n", events.len() - EVENTS));
+    }
+    text.push('\n');
+    text
+}
+
+/// Events as a grid: the worst and most frequent first.
+pub fn event_grid(events: &[Event]) -> Grid {
+    let mut sorted: Vec<&Event> = events.iter().collect();
+    sorted.sort_by_key(|event| {
+        (
+            std::cmp::Reverse(event.severity),
+            std::cmp::Reverse(event.repeats),
+        )
+    });
+    let mut grid = Grid::new(&["Last seen", "Times", "Code", "PCI", "Message"]);
+    for event in sorted.into_iter().take(EVENTS) {
+        let first_line = event.raw.lines().next().unwrap_or_default();
+        let message: String = printable(first_line).chars().take(120).collect();
+        grid.row([
+            event.last.or(event.time).map_or_else(
+                || words::NONE.to_owned(),
+                |time| time.to_string()[..19].to_owned(),
+            ),
+            event.repeats.to_string(),
+            event.code.clone(),
+            event
+                .pci
+                .map_or_else(|| words::NONE.to_owned(), |pci| pci.to_string()),
+            message,
+        ]);
+    }
+    grid
+}
+
+/// `Verdict: UNHEALTHY: 1 critical, 2 warnings (platform dgx-h100)`.
+pub fn verdict_line(report: &CheckReport, colour: bool) -> String {
+    let style = match report.verdict {
+        Verdict::Healthy => AnsiColor::Green.on_default().bold(),
+        Verdict::Degraded | Verdict::Unknown => AnsiColor::Yellow.on_default().bold(),
+        Verdict::Unhealthy => AnsiColor::Red.on_default().bold(),
+    };
+    let verdict = word(&report.verdict).to_uppercase();
+    format!(
+        "Verdict: {} - {}",
+        paint(&verdict, style, colour),
+        verdict_reason(report)
+    )
+}
+
+/// The verdict's reason in a few words.
+pub fn verdict_reason(report: &CheckReport) -> String {
+    let number = |severity: Severity| {
+        report
+            .findings
+            .iter()
+            .filter(|found| found.severity == severity && found.mode == Mode::Enforce)
+            .count()
+    };
+    let observed = report
+        .findings
+        .iter()
+        .filter(|found| found.mode == Mode::Observe && found.severity > Severity::Info)
+        .count();
+    let mut parts = Vec::new();
+    for (severity, noun) in [
+        (Severity::Critical, "critical finding"),
+        (Severity::Warning, "warning"),
+    ] {
+        if number(severity) > 0 {
+            parts.push(count(number(severity), noun));
+        }
+    }
+    if parts.is_empty() {
+        parts.push("nothing found that counts".to_owned());
+    }
+    if observed > 0 {
+        parts.push(format!("{observed} observed only"));
+    }
+    if !report.coverage.unknown.is_empty() {
+        parts.push(format!(
+            "{} could not be determined",
+            count(report.coverage.unknown.len(), "check")
+        ));
+    }
+    parts.push(match &report.platform {
+        Some(platform) => format!("held against platform {platform}"),
+        None => "no platform matches this machine".to_owned(),
+    });
+    parts.join(", ")
+}
+
+/// What was and was not looked at.
+pub fn coverage(report: &CheckReport, layout: Layout) -> String {
+    let coverage = &report.coverage;
+    let mut text = format!(
+        "Coverage: {} ran, {} skipped (not applicable here), {} unknown\n",
+        count(coverage.ran.len(), "check"),
+        coverage.skipped.len(),
+        coverage.unknown.len()
+    );
+    let rows: Vec<(String, String)> = [
+        ("unknown", &coverage.unknown),
+        ("skipped", &coverage.skipped),
+    ]
+    .into_iter()
+    .flat_map(|(state, list)| {
+        list.iter().map(move |entry| {
+            (
+                format!("{state}  {}", entry.check),
+                printable(&entry.reason).into_owned(),
+            )
+        })
+    })
+    .collect();
+    text.push_str(&layout.labelled(&rows, 2));
+    text
+}

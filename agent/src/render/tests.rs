@@ -1,0 +1,123 @@
+//! What people read, laid out for a terminal of 100 columns and held against what it was.
+
+use cupel_health::testing::{Node, good, gpu_pci, xid};
+use cupel_health::{Modes, evaluate};
+use cupel_model::{Reading, Snapshot};
+
+use super::check;
+use super::inventory::{self, Detail};
+use super::table::Layout;
+use crate::cli::COLUMNS;
+
+const PLAIN: Layout = Layout {
+    width: COLUMNS,
+    colour: false,
+};
+
+fn inventory(snapshot: &Snapshot, detail: Detail, layout: Layout) -> String {
+    inventory::sections(snapshot, detail)
+        .iter()
+        .map(|section| inventory::text(section, layout))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A node with a lost GPU, a narrow link, a burst of XIDs and an unreadable BMC.
+fn sick() -> Node {
+    let mut node = Node::good();
+    node.lose(3);
+    node.gpu(1).memory.total_bytes = Reading::failed("nvmlDeviceGetMemoryInfo: GPU is lost");
+    for device in &mut node.snapshot.pci {
+        if device.address == gpu_pci(2) {
+            device.current_width = 8.into();
+        }
+    }
+    node.snapshot.bmc = Reading::absent("/dev/ipmi0: no such file");
+    let mut event = xid(5, 13, "RESTART_APP", Some(4711));
+    event.repeats = 40;
+    event.raw = "NVRM: Xid (PCI:0000:bb:00): 13, \x1b[2Jpid=4711, Graphics Exception".to_owned();
+    node.log(event);
+    node
+}
+
+#[test]
+fn a_good_node() {
+    insta::assert_snapshot!(inventory(&good(), Detail::Brief, PLAIN));
+}
+
+#[test]
+fn a_sick_node_in_full() {
+    insta::assert_snapshot!(inventory(&sick().snapshot, Detail::Full, PLAIN));
+}
+
+#[test]
+fn findings_of_a_sick_node() {
+    let node = sick();
+    let report = evaluate(&node.snapshot, node.platform.as_ref(), &Modes::default());
+    insta::assert_snapshot!(check::report(&report, PLAIN));
+}
+
+#[test]
+fn nothing_is_wider_than_its_terminal_and_nothing_steers_it() {
+    let node = sick();
+    let report = evaluate(&node.snapshot, node.platform.as_ref(), &Modes::default());
+    for width in [60, 80, COLUMNS] {
+        let layout = Layout {
+            width,
+            colour: false,
+        };
+        let text =
+            inventory(&node.snapshot, Detail::Full, layout) + &check::report(&report, layout);
+        // The lines that name a part are one line each: a part is searched for by its whole name.
+        let wide: Vec<_> = text
+            .lines()
+            .filter(|line| line.chars().count() > width.max(COLUMNS))
+            .collect();
+        assert_eq!(wide, Vec::<&str>::new());
+        assert!(!text.contains('\x1b'));
+    }
+}
+
+/// A page with everything on it.
+fn page_of_a_sick_node() -> String {
+    use super::html::{BringupView, Step, bringup_page};
+
+    let node = sick();
+    let report = evaluate(&node.snapshot, node.platform.as_ref(), &Modes::default());
+    let step = |name: &str, detail: &str| Step {
+        name: name.to_owned(),
+        state: "done".to_owned(),
+        detail: detail.to_owned(),
+        started_at: Some(node.snapshot.taken_at),
+        elapsed_seconds: Some(1.25),
+    };
+    bringup_page(&BringupView {
+        verdict: report.verdict,
+        reason: &check::verdict_reason(&report),
+        cupel_version: "0.0.0",
+        started_at: node.snapshot.taken_at,
+        finished_at: Some(node.snapshot.taken_at),
+        steps: &[
+            step("inspect", "7 GPUs, 4 RDMA ports"),
+            step("check", "<script>alert(1)</script>"),
+        ],
+        before: Some(&report),
+        after: Some(&report),
+        burn_in: None,
+        snapshot: Some(&node.snapshot),
+    })
+}
+
+#[test]
+fn a_page_needs_nothing_from_outside_and_runs_nothing() {
+    let page = page_of_a_sick_node();
+    for outside in [
+        "<script", "http://", "https://", "src=", "@import", "url(", "\x1b",
+    ] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(page.contains("&lt;script&gt;"), "text is escaped");
+    for word in ["1650123000003", "SXM 4", "Steps", "Findings"] {
+        assert!(page.contains(word), "{word}");
+    }
+}

@@ -1,0 +1,163 @@
+//! Small texts: readings, parts, spans of time, and the words of enumerations.
+
+use cupel_model::{Component, ComponentKind, Reading, Severity};
+use serde::Serialize;
+
+use crate::output::printable;
+
+/// What a cell shows where the thing is not there.
+pub const NONE: &str = "-";
+/// What a cell shows where the device or driver does not offer the value.
+pub const UNSUPPORTED: &str = "n/a";
+/// What a cell shows where reading went wrong.
+pub const FAILED: &str = "unreadable";
+
+/// A reading in a table's cell.
+pub fn cell<T: ToString>(reading: &Reading<T>) -> String {
+    match reading {
+        Reading::Value(value) => printable(&value.to_string()).replace(['\n', '\t'], " "),
+        Reading::Absent(_) => NONE.to_owned(),
+        Reading::Unsupported(_) => UNSUPPORTED.to_owned(),
+        Reading::Failed(_) => FAILED.to_owned(),
+    }
+}
+
+/// A reading in a line of its own, with the reason where there is no value.
+pub fn told<T: ToString>(reading: &Reading<T>) -> String {
+    match reading {
+        Reading::Value(_) => cell(reading),
+        Reading::Absent(why) => format!("none ({})", printable(why)),
+        Reading::Unsupported(why) => format!("not offered ({})", printable(why)),
+        Reading::Failed(why) => format!("unreadable ({})", printable(why)),
+    }
+}
+
+/// The word that the JSON has for an enumeration's value.
+pub fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(_) => "?".to_owned(),
+    }
+}
+
+/// Severity in capitals: to be seen without colour.
+pub fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "CRITICAL",
+        Severity::Warning => "WARNING",
+        Severity::Info => "INFO",
+    }
+}
+
+/// What kind of part, as a technician calls it.
+pub fn kind(kind: ComponentKind) -> &'static str {
+    match kind {
+        ComponentKind::Node => "node",
+        ComponentKind::Gpu => "GPU",
+        ComponentKind::Nvlink => "NVLink",
+        ComponentKind::Nvswitch => "NVSwitch",
+        ComponentKind::Rdma => "RDMA port",
+        ComponentKind::Nic => "network port",
+        ComponentKind::Optic => "optic",
+        ComponentKind::Pcie => "PCIe device",
+        ComponentKind::Dimm => "DIMM",
+        ComponentKind::Cpu => "CPU",
+        ComponentKind::Nvme => "NVMe drive",
+        ComponentKind::Psu => "power supply",
+        ComponentKind::Fan => "fan",
+        ComponentKind::Bmc => "BMC",
+        ComponentKind::Service => "service",
+        ComponentKind::Filesystem => "file system",
+    }
+}
+
+/// Where a part is: `GPU 3, slot SXM 4, serial 165…, PCI 0000:9b:00.0`.
+pub fn place(component: &Component) -> String {
+    let mut text = kind(component.kind).to_owned();
+    if let Some(index) = component.index {
+        text.push_str(&format!(" {index}"));
+    }
+    if let Some(slot) = &component.slot {
+        text.push_str(&format!(", slot {}", printable(slot)));
+    }
+    if let Some(serial) = &component.serial {
+        text.push_str(&format!(", serial {}", printable(serial)));
+    }
+    if let Some(pci) = component.pci {
+        text.push_str(&format!(", PCI {pci}"));
+    }
+    text
+}
+
+/// A JSON value of some evidence.
+pub fn json(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => printable(text).into_owned(),
+        serde_json::Value::Null => "unknown".to_owned(),
+        serde_json::Value::Bool(true) => "yes".to_owned(),
+        serde_json::Value::Bool(false) => "no".to_owned(),
+        serde_json::Value::Number(_)
+        | serde_json::Value::Array(_)
+        | serde_json::Value::Object(_) => printable(&value.to_string()).into_owned(),
+    }
+}
+
+/// A span of time: `12.3 s`, `4 min 5 s`, `3 h 12 min`, `5 d 3 h`.
+pub fn span(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = std::time::Duration::from_secs_f64(seconds.clamp(0.0, 1e15)).as_secs();
+    match whole {
+        0..3_600 => format!("{} min {} s", whole / 60, whole % 60),
+        3_600..86_400 => format!("{} h {} min", whole / 3_600, whole % 3_600 / 60),
+        86_400.. => format!("{} d {} h", whole / 86_400, whole % 86_400 / 3_600),
+    }
+}
+
+/// `1 check`, `2 checks`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_never_looks_like_a_value() {
+        assert_eq!(cell(&Reading::Value(0)), "0");
+        assert_eq!(cell(&Reading::<u32>::absent("x")), "-");
+        assert_eq!(cell(&Reading::<u32>::failed("EIO")), "unreadable");
+        assert_eq!(told(&Reading::<u32>::failed("EIO")), "unreadable (EIO)");
+    }
+
+    #[test]
+    fn spans_of_time() {
+        assert_eq!(span(0.25), "0.2 s");
+        assert_eq!(span(245.0), "4 min 5 s");
+        assert_eq!(span(11_520.0), "3 h 12 min");
+        assert_eq!(span(442_800.0), "5 d 3 h");
+    }
+
+    #[test]
+    fn places_name_slot_serial_and_address() {
+        let component = Component {
+            kind: ComponentKind::Gpu,
+            index: Some(3),
+            serial: Some("1650".to_owned()),
+            pci: "0000:9b:00.0".parse().ok(),
+            slot: Some("SXM 4".to_owned()),
+        };
+        assert_eq!(
+            place(&component),
+            "GPU 3, slot SXM 4, serial 1650, PCI 0000:9b:00.0"
+        );
+        assert_eq!(place(&Component::node()), "node");
+    }
+}
