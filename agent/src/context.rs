@@ -12,6 +12,7 @@ use crate::render::table::Layout;
 use crate::state;
 
 /// What every command is given.
+#[derive(Debug)]
 pub struct Context {
     /// The machine, or the directory that stands for one.
     pub root: Root,

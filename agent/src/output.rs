@@ -33,6 +33,15 @@ pub struct Output {
     closed: bool,
 }
 
+impl std::fmt::Debug for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Output")
+            .field("colour", &self.colour)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Output {
     /// The process's standard output.
     pub fn stdout() -> Self {

@@ -4,10 +4,13 @@
 //! - A command is a file with `Args` and `run`; `run` gets a [`Context`] and returns an [`Exit`].
 //! - Only commands that exist are listed.
 
+mod bringup;
+mod burn_in;
 mod capture;
 mod check;
 mod completions;
 mod config;
+mod decode;
 mod firmware;
 mod inspect;
 mod platform;
@@ -85,8 +88,14 @@ enum Command {
     Inspect(inspect::Args),
     /// Find what is wrong, say what to do, and give a verdict
     Check(check::Args),
+    /// Decode a kernel log: XIDs, PCIe, memory, NVMe and more
+    Decode(decode::Args),
     /// List known servers, show one, or write a new one from a good node
     Platform(platform::Args),
+    /// Load processors and memory, and verify every bit
+    BurnIn(burn_in::Args),
+    /// Inspect, check, burn in, check again, and give a verdict
+    Bringup(bringup::Args),
     /// List firmware versions
     Firmware(firmware::Args),
     /// Write a support bundle that --from reads anywhere
@@ -108,7 +117,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     let exit = match &cli.command {
         Command::Inspect(args) => inspect::run(args, &mut context),
         Command::Check(args) => check::run(args, &mut context),
+        Command::Decode(args) => decode::run(args, &mut context),
         Command::Platform(args) => platform::run(args, &mut context),
+        Command::BurnIn(args) => burn_in::run(args, &mut context),
+        Command::Bringup(args) => bringup::run(args, &mut context),
         Command::Firmware(args) => firmware::run(args, &mut context),
         Command::Capture(args) => capture::run(args, &mut context),
         Command::Config(args) => config::run(args, &mut context),

@@ -27,7 +27,8 @@ pub fn report(report: &CheckReport, layout: Layout) -> String {
     text
 }
 
-fn colour_of(severity: Severity) -> Style {
+/// Colour of a severity.
+pub fn colour_of(severity: Severity) -> Style {
     match severity {
         Severity::Critical => AnsiColor::Red.on_default().bold(),
         Severity::Warning => AnsiColor::Yellow.on_default().bold(),

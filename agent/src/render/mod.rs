@@ -6,6 +6,7 @@
 //! - Text from the machine passes through [`printable`](crate::output::printable).
 
 pub mod check;
+pub mod event;
 pub mod html;
 pub mod inventory;
 pub mod table;

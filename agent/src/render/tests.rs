@@ -2,11 +2,14 @@
 
 use cupel_health::testing::{Node, good, gpu_pci, xid};
 use cupel_health::{Modes, evaluate};
-use cupel_model::{Reading, Snapshot};
+use cupel_model::units::Seconds;
+use cupel_model::{Reading, SCHEMA_VERSION, Snapshot};
 
 use super::check;
+use super::html::bringup_page;
 use super::inventory::{self, Detail};
 use super::table::Layout;
+use crate::bringup::{BringupReport, Phase, StepRecord, StepState};
 use crate::cli::COLUMNS;
 
 const PLAIN: Layout = Layout {
@@ -80,31 +83,34 @@ fn nothing_is_wider_than_its_terminal_and_nothing_steers_it() {
 
 /// A page with everything on it.
 fn page_of_a_sick_node() -> String {
-    use super::html::{BringupView, Step, bringup_page};
-
     let node = sick();
     let report = evaluate(&node.snapshot, node.platform.as_ref(), &Modes::default());
-    let step = |name: &str, detail: &str| Step {
-        name: name.to_owned(),
-        state: "done".to_owned(),
+    let at = node.snapshot.taken_at;
+    let step = |name, detail: &str| StepRecord {
+        name,
+        state: StepState::Done,
         detail: detail.to_owned(),
-        started_at: Some(node.snapshot.taken_at),
-        elapsed_seconds: Some(1.25),
+        started_at: at,
+        elapsed_seconds: Seconds::new(1.25).ok(),
     };
-    bringup_page(&BringupView {
+    bringup_page(&BringupReport {
+        schema_version: SCHEMA_VERSION,
+        cupel_version: "0.0.0".to_owned(),
+        node: node.snapshot.node.clone(),
+        platform: report.platform.clone(),
+        started_at: at,
+        finished_at: at,
         verdict: report.verdict,
-        reason: &check::verdict_reason(&report),
-        cupel_version: "0.0.0",
-        started_at: node.snapshot.taken_at,
-        finished_at: Some(node.snapshot.taken_at),
-        steps: &[
-            step("inspect", "7 GPUs, 4 RDMA ports"),
-            step("check", "<script>alert(1)</script>"),
+        reasons: vec![check::verdict_reason(&report)],
+        exit_code: report.exit_code(false),
+        steps: vec![
+            step(Phase::Inspect, "7 GPUs, 4 RDMA ports"),
+            step(Phase::CheckBefore, "<script>alert(1)</script>"),
         ],
-        before: Some(&report),
-        after: Some(&report),
+        snapshot: Box::new(node.snapshot),
+        before: report.clone(),
         burn_in: None,
-        snapshot: Some(&node.snapshot),
+        after: report,
     })
 }
 

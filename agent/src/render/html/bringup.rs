@@ -1,54 +1,14 @@
 //! The page of a bring-up: the verdict on top, then what to do, then the evidence.
 
-use cupel_burnin::BurnInResult;
-use cupel_model::{CheckReport, Snapshot, Timestamp, Verdict};
+use cupel_model::Verdict;
 use maud::{Markup, html};
 
 use super::{page, parts};
+use crate::bringup::BringupReport;
 use crate::output::printable;
 use crate::render::check::verdict_reason;
 use crate::render::inventory::{Detail, sections};
 use crate::render::words::{cell, span, told, word};
-
-/// One step of a bring-up, as the page shows it.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// Its name.
-    pub name: String,
-    /// How it went, in a word.
-    pub state: String,
-    /// What came of it.
-    pub detail: String,
-    /// When it began; `None` when it did not.
-    pub started_at: Option<Timestamp>,
-    /// How long it took; `None` when it did not end.
-    pub elapsed_seconds: Option<f64>,
-}
-
-/// What the page of a bring-up shows.
-#[derive(Clone, Copy, Debug)]
-pub struct BringupView<'a> {
-    /// The verdict of the whole.
-    pub verdict: Verdict,
-    /// The verdict's reason in a sentence.
-    pub reason: &'a str,
-    /// Version of the cupel that made it.
-    pub cupel_version: &'a str,
-    /// When it began.
-    pub started_at: Timestamp,
-    /// When it ended; `None` while it is going on.
-    pub finished_at: Option<Timestamp>,
-    /// Its steps in order.
-    pub steps: &'a [Step],
-    /// The check before burn-in.
-    pub before: Option<&'a CheckReport>,
-    /// The check after burn-in.
-    pub after: Option<&'a CheckReport>,
-    /// What came of burn-in.
-    pub burn_in: Option<&'a BurnInResult>,
-    /// The machine.
-    pub snapshot: Option<&'a Snapshot>,
-}
 
 /// What the verdict means for the node.
 fn meaning(verdict: Verdict) -> &'static str {
@@ -62,66 +22,48 @@ fn meaning(verdict: Verdict) -> &'static str {
     }
 }
 
-fn top(view: &BringupView<'_>) -> Markup {
+fn top(report: &BringupReport) -> Markup {
+    let node = &report.node;
     html! {
-        @if let Some(snapshot) = view.snapshot {
-            h1 { "Bring-up of " (cell(&snapshot.node.hostname)) }
-            p.soft {
-                (cell(&snapshot.node.manufacturer)) " " (cell(&snapshot.node.product))
-                ", serial " (cell(&snapshot.node.serial))
-            }
-        } @else {
-            h1 { "Bring-up" }
+        h1 { "Bring-up of " (cell(&node.hostname)) }
+        p.soft {
+            (cell(&node.manufacturer)) " " (cell(&node.product)) ", serial " (told(&node.serial))
         }
-        section.verdict.(parts::verdict_tone(view.verdict)) {
-            div.word { (word(&view.verdict).to_uppercase()) }
-            p { (printable(view.reason)) }
-            p.soft { (meaning(view.verdict)) }
+        section.verdict.(parts::verdict_tone(report.verdict)) {
+            div.word { (word(&report.verdict).to_uppercase()) }
+            p { (meaning(report.verdict)) }
+            @if !report.reasons.is_empty() {
+                ul { @for reason in &report.reasons { li { (printable(reason)) } } }
+            }
         }
     }
 }
 
-fn facts(view: &BringupView<'_>) -> Markup {
-    let platform = view
-        .after
-        .or(view.before)
-        .and_then(|report| report.platform.as_deref());
+fn facts(report: &BringupReport) -> Markup {
+    let took = report.finished_at.seconds_since(report.started_at).max(0.0);
     html! {
         dl {
-            @if let Some(snapshot) = view.snapshot {
-                dt { "Node id" } dd.mono { (told(&snapshot.node.id)) }
-            }
+            dt { "Node id" } dd.mono { (told(&report.node.id)) }
             dt { "Platform" }
-            dd { (platform.unwrap_or("none matches: what needs one was skipped")) }
-            dt { "Began" } dd { (view.started_at) }
-            dt { "Ended" }
-            dd {
-                @match view.finished_at {
-                    Some(end) => {
-                        (end) " (" (span(end.seconds_since(view.started_at).max(0.0))) ")"
-                    }
-                    None => "not yet",
-                }
-            }
+            dd { (report.platform.as_deref().unwrap_or("none matches: what needs one was skipped")) }
+            dt { "Began" } dd { (report.started_at) }
+            dt { "Ended" } dd { (report.finished_at) " (" (span(took)) ")" }
         }
     }
 }
 
-fn steps(steps: &[Step]) -> Markup {
+fn steps(report: &BringupReport) -> Markup {
     html! {
         h2 { "Steps" }
         div.scroll { table {
             thead { tr { th { "Step" } th { "State" } th { "Began" } th.num { "Took" } th { "Result" } } }
             tbody {
-                @for step in steps { tr {
-                    td.fit { (step.name) }
-                    td.fit { (step.state) }
-                    td.fit { @match step.started_at {
-                        Some(time) => (time.to_string()[..19].replace('T', " ")),
-                        None => "-",
-                    } }
+                @for step in &report.steps { tr {
+                    td.fit { (step.name.name()) }
+                    td.fit { (word(&step.state)) }
+                    td.fit { (step.started_at.to_string()[..19].replace('T', " ")) }
                     td.num.fit { @match step.elapsed_seconds {
-                        Some(seconds) => (span(seconds)),
+                        Some(seconds) => (span(seconds.get())),
                         None => "-",
                     } }
                     td { (printable(&step.detail)) }
@@ -132,40 +74,26 @@ fn steps(steps: &[Step]) -> Markup {
 }
 
 /// The page as HTML.
-pub fn bringup_page(view: &BringupView<'_>) -> String {
-    let title = match view
-        .snapshot
-        .and_then(|snapshot| snapshot.node.hostname.value())
-    {
-        Some(host) => format!("{}: {}", printable(host), word(&view.verdict)),
-        None => format!("Bring-up: {}", word(&view.verdict)),
-    };
-    let last = view.after.or(view.before);
+pub fn bringup_page(report: &BringupReport) -> String {
+    let title = format!("{}: {}", cell(&report.node.hostname), word(&report.verdict));
     let body = html! {
-        (top(view))
-        @if let Some(report) = last {
-            h2 { "Findings" }
-            (parts::findings(report))
+        (top(report))
+        (facts(report))
+        h2 { "Findings" }
+        (parts::findings(&report.after))
+        (steps(report))
+        h2 { "Burn-in" }
+        @match &report.burn_in {
+            Some(result) => (parts::burn_in(result)),
+            None => p { "Not run: its stages could not be laid on this machine." },
         }
-        (facts(view))
-        (steps(view.steps))
-        @if let Some(result) = view.burn_in {
-            h2 { "Burn-in" }
-            (parts::burn_in(result))
-        }
-        @if let Some(report) = last {
-            h2 { "What was looked at" }
-            (parts::coverage(report))
-        }
-        @if let (Some(before), Some(_)) = (view.before, view.after) {
-            h2 { "Check before burn-in" }
-            p { (word(&before.verdict).to_uppercase()) ": " (verdict_reason(before)) }
-        }
-        @if let Some(snapshot) = view.snapshot {
-            h2 { "The machine" }
-            @for section in &sections(snapshot, Detail::Full) { (parts::section(section)) }
-        }
-        footer { "Made by cupel " (view.cupel_version) ". All times are UTC." }
+        h2 { "What was looked at" }
+        (parts::coverage(&report.after))
+        h3 { "Check before burn-in" }
+        p { (word(&report.before.verdict).to_uppercase()) ": " (verdict_reason(&report.before)) }
+        h2 { "The machine" }
+        @for section in &sections(&report.snapshot, Detail::Full) { (parts::section(section)) }
+        footer { "Made by cupel " (report.cupel_version) ". All times are UTC." }
     };
     page(&title, &body)
 }

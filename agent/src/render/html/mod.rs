@@ -10,7 +10,7 @@
 mod bringup;
 mod parts;
 
-pub use bringup::{BringupView, Step, bringup_page};
+pub use bringup::bringup_page;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
