@@ -1,0 +1,116 @@
+//! The NVIDIA kernel module and the driver library are of different versions.
+//!
+//! # What it checks
+//! That the version of the loaded kernel module equals the version of the driver library.
+//!
+//! # Why it matters
+//! The library refuses a kernel module of another version: after a package upgrade without a
+//! reboot running jobs go on, and nothing new starts.
+//!
+//! # Remedy
+//! 1. Let running work end, then reboot the node, so that the new module is loaded.
+//! 2. If they still differ, install the driver of the node's baseline whole.
+//!
+//! # Sources
+//! - `/proc/driver/nvidia/version`; `nvmlSystemGetDriverVersion`; NVML's error 18, library and
+//!   kernel module mismatch.
+
+use cupel_model::{Clears, Component, ComponentKind, Evidence, Mode, RemedyAction, Urgency};
+
+use super::driver_absent;
+use crate::context::Context;
+use crate::doc::module_doc;
+use crate::draft::Draft;
+use crate::outcome::Outcome;
+use crate::registry::Check;
+#[cfg(test)]
+use crate::testing::{Case, Expect};
+
+const CODE: &str = "driver.mismatch";
+
+/// The check.
+pub const CHECK: Check = Check {
+    code: CODE,
+    mode: Mode::Enforce,
+    doc: module_doc!("driver_mismatch.rs"),
+    evaluate,
+    #[cfg(test)]
+    cases: CASES,
+};
+
+/// Versions of module and library, when both are known and differ.
+pub(super) fn differing<'a>(context: &Context<'a>) -> Option<(&'a str, &'a str)> {
+    let driver = &context.snapshot.driver;
+    let module = driver.kernel_version.value()?;
+    let library = driver.library_version.value()?;
+    (module != library).then_some((module, library))
+}
+
+fn evaluate(context: &Context<'_>) -> Outcome {
+    if !context.has_gpus() {
+        return Outcome::skipped("no NVIDIA GPU");
+    }
+    if context.passed_through() {
+        return Outcome::skipped("the GPUs are passed through to virtual machines");
+    }
+    let mut outcome = Outcome::default();
+    if driver_absent::is_absent(context) {
+        outcome.unknown("driver", "it is not there");
+        return outcome;
+    }
+    let driver = &context.snapshot.driver;
+    outcome.need("driver", "kernel module", &driver.kernel_version, true);
+    outcome.need("driver", "library", &driver.library_version, true);
+    if let Some((module, library)) = differing(context) {
+        outcome.find(
+            Draft::critical(
+                CODE,
+                Component::of(ComponentKind::Service),
+                format!(
+                    "The loaded NVIDIA kernel module is {module} and the driver library {library}: \
+                     nothing new can start on the GPUs"
+                ),
+            )
+            .urgency(Urgency::AfterJob)
+            .clears(Clears::WhileObserved)
+            .evidence(
+                Evidence::value("library_version", library)
+                    .limit(module, "version of the loaded kernel module"),
+            )
+            .opt_in(
+                RemedyAction::Drain,
+                "Let running work end and give no new work",
+            )
+            .opt_in(
+                RemedyAction::RebootNode,
+                "Reboot the node, so that the new module is loaded",
+            )
+            .human(
+                RemedyAction::UpdateDriver,
+                "If they still differ, install the driver of this node's baseline whole",
+            ),
+        );
+    }
+    outcome
+}
+
+#[cfg(test)]
+const CASES: &[Case] = &[
+    Case {
+        name: "same",
+        expect: Expect::Pass,
+        change: |_| {},
+    },
+    Case {
+        name: "library upgraded",
+        expect: Expect::Fail,
+        change: |node| node.snapshot.driver.library_version = "580.65.06".to_owned().into(),
+    },
+    Case {
+        name: "library does not tell",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.driver.library_version = cupel_model::Reading::failed("timed out");
+        },
+    },
+];

@@ -1,0 +1,211 @@
+//! An RDMA port is down that should be up.
+//!
+//! # What it checks
+//! The state of each port that should be up: because the platform counts on it, because it was up in
+//! the sample before, or, without a platform, because all its peers are (the same hardware, at least
+//! three others). A port that nobody counts on may be down. `INIT` is a link that waits for a subnet
+//! manager: a state, not a fault of the node.
+//!
+//! # Why it matters
+//! A job over several nodes needs every rail; one port down stops it or slows all of its nodes.
+//!
+//! # Remedy
+//! 1. Check the cable and both of its ends; see whether the switch port is enabled.
+//! 2. Clean the optic, then exchange the cable or transceiver with a good one.
+//! 3. Replace what the fault follows: cable, transceiver or adapter.
+//!
+//! # Sources
+//! - Linux, `/sys/class/infiniband/*/ports/*/state` and `phys_state`.
+//! - NVSentinel #1361: a port that is down is a fault only if something says it should be up.
+//! - NVIDIA Health Validation (2026): an outage of 30 s is critical.
+
+use cupel_model::{Evidence, Mode, RemedyAction};
+
+use crate::context::Context;
+use crate::doc::module_doc;
+use crate::draft::Draft;
+use crate::outcome::Outcome;
+use crate::rdma_groups::{Port, ports};
+use crate::registry::Check;
+#[cfg(test)]
+use crate::testing::{Case, Expect};
+
+const CODE: &str = "rdma.port-down";
+
+/// The check.
+pub const CHECK: Check = Check {
+    code: CODE,
+    mode: Mode::Enforce,
+    doc: module_doc!("rdma_port_down.rs"),
+    evaluate,
+    #[cfg(test)]
+    cases: CASES,
+};
+
+fn evaluate(context: &Context<'_>) -> Outcome {
+    let mut outcome = Outcome::default();
+    let all = ports(context);
+    for port in &all {
+        let expected = port
+            .group
+            .and_then(|at| context.platform.and_then(|platform| platform.rdma.get(at)));
+        let was_up = state_before(context, port).is_some_and(|state| state == "ACTIVE");
+        let because = if let Some(group) = expected {
+            group.ports.source.clone()
+        } else if was_up {
+            "the sample before".to_owned()
+        } else if context.platform.is_none() && peers_are_up(&all, port) {
+            "its peers on this node".to_owned()
+        } else {
+            outcome.not_here("nothing says that a port should be up");
+            continue;
+        };
+        let short = port.short();
+        let Some(state) = outcome.need(&short, "port state", &port.port.state, true) else {
+            continue;
+        };
+        if port.is_linked() {
+            continue;
+        }
+        let (name, component) = (port.name(), port.component());
+        let physical = port.port.physical_state.value().cloned();
+        let told = physical
+            .as_ref()
+            .map_or_else(String::new, |word| format!(", {word}"));
+        let text = format!("{name} is {state}{told}, and should be up");
+        let mut draft = if let Some(group) = expected {
+            Draft::critical(CODE, component, text).capped(&group.ports)
+        } else {
+            Draft::warning(CODE, component, text)
+        }
+        .evidence(Evidence::value("state", state.as_str()).limit("ACTIVE", because));
+        if let Some(physical) = &physical {
+            draft = draft.evidence(Evidence::value("physical_state", physical.as_str()));
+        }
+        // A flap and an outage look alike in one sample.
+        if state_before(context, port).is_none_or(|before| before != state) {
+            draft = draft.provisional();
+        }
+        if physical.as_deref() == Some("Disabled") {
+            draft = draft.human(
+                RemedyAction::RunDiagnostic,
+                format!("{name} is disabled: see who disabled it, here or on the switch"),
+            );
+        }
+        outcome.find(
+            draft
+                .human(
+                    RemedyAction::CheckCable,
+                    format!("Check the cable of {name} and the switch port at its other end"),
+                )
+                .human(
+                    RemedyAction::CleanOptic,
+                    format!("Clean the optic of {name}, then exchange cable or transceiver"),
+                )
+                .human(
+                    RemedyAction::ReplacePart,
+                    "Replace what the fault follows: cable, transceiver or adapter",
+                ),
+        );
+    }
+    outcome.not_here("no RDMA port");
+    outcome
+}
+
+/// The port's state in the sample before.
+fn state_before<'a>(context: &Context<'a>, port: &Port<'_>) -> Option<&'a String> {
+    let before = &context.snapshot.previous.as_ref()?.snapshot;
+    let device = before
+        .rdma
+        .iter()
+        .find(|device| device.name == port.device.name)?;
+    let same = device
+        .ports
+        .iter()
+        .find(|before| before.number == port.port.number)?;
+    same.state.value()
+}
+
+/// Whether at least three others of the same hardware and place in their adapter are all up.
+fn peers_are_up(all: &[Port<'_>], port: &Port<'_>) -> bool {
+    let place = |port: &Port<'_>| {
+        let function = port.device.pci.get().map(|pci| pci.function);
+        (
+            port.device.hca_type.value().cloned(),
+            function,
+            port.port.number,
+        )
+    };
+    let mut peers = all
+        .iter()
+        .filter(|other| !std::ptr::eq(*other, port) && place(other) == place(port));
+    let count = peers.clone().count();
+    port.device.hca_type.value().is_some() && count >= 3 && peers.all(Port::is_linked)
+}
+
+#[cfg(test)]
+fn down(node: &mut crate::testing::Node) {
+    let port = &mut node.snapshot.rdma[1].ports[0];
+    port.state = "DOWN".to_owned().into();
+    port.physical_state = "Polling".to_owned().into();
+}
+
+#[cfg(test)]
+const CASES: &[Case] = &[
+    Case {
+        name: "all up",
+        expect: Expect::Pass,
+        change: |_| {},
+    },
+    Case {
+        name: "one down",
+        expect: Expect::Fail,
+        change: down,
+    },
+    Case {
+        name: "one waits for a subnet manager",
+        expect: Expect::Pass,
+        change: |node| node.snapshot.rdma[1].ports[0].state = "INIT".to_owned().into(),
+    },
+    Case {
+        name: "one down that nobody counts on",
+        expect: Expect::Pass,
+        change: |node| {
+            down(node);
+            node.expected().rdma[0].ports.value = 3;
+        },
+    },
+    Case {
+        name: "one down among peers, and no platform",
+        expect: Expect::Fail,
+        change: |node| {
+            down(node);
+            node.platform = None;
+        },
+    },
+    Case {
+        name: "went down between the samples",
+        expect: Expect::Fail,
+        change: |node| {
+            node.sample();
+            down(node);
+            node.platform = None;
+            node.snapshot.rdma.truncate(2);
+        },
+    },
+    Case {
+        name: "unreadable",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.rdma[1].ports[0].state = cupel_model::Reading::failed("EIO");
+        },
+    },
+    Case {
+        name: "no adapter",
+        expect: Expect::Skip,
+        change: |node| {
+            node.platform = None;
+            node.snapshot.rdma.clear();
+        },
+    },
+];

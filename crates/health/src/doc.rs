@@ -1,0 +1,74 @@
+//! A check's own module documentation, as text in the binary.
+//!
+//! # Invariants
+//! - Only the leading `//!` lines of a file are kept; the rest of the source is dropped at compile
+//!   time.
+
+/// Bytes of the leading `//!` lines of `source`.
+pub(crate) const fn length(source: &str) -> usize {
+    let bytes = source.as_bytes();
+    let mut at = 0;
+    while at + 2 < bytes.len()
+        && bytes[at] == b'/'
+        && bytes[at + 1] == b'/'
+        && bytes[at + 2] == b'!'
+    {
+        while at < bytes.len() && bytes[at] != b'\n' {
+            at += 1;
+        }
+        if at < bytes.len() {
+            at += 1;
+        }
+    }
+    at
+}
+
+/// The first `N` bytes of `source`.
+pub(crate) const fn head<const N: usize>(source: &str) -> [u8; N] {
+    let bytes = source.as_bytes();
+    let mut kept = [0; N];
+    let mut at = 0;
+    while at < N {
+        kept[at] = bytes[at];
+        at += 1;
+    }
+    kept
+}
+
+/// The module documentation of the file, as it stands there: lines that begin with `//!`.
+macro_rules! module_doc {
+    ($file:literal) => {{
+        const SOURCE: &str = include_str!($file);
+        const LENGTH: usize = $crate::doc::length(SOURCE);
+        const HEAD: [u8; LENGTH] = $crate::doc::head(SOURCE);
+        match std::str::from_utf8(&HEAD) {
+            Ok(doc) => doc,
+            Err(_) => panic!("documentation is cut at a line's end, so it stays valid text"),
+        }
+    }};
+}
+pub(crate) use module_doc;
+
+/// The same without the comment marks.
+pub(crate) fn text(doc: &str) -> String {
+    let mut out = String::with_capacity(doc.len());
+    for line in doc.lines() {
+        let line = line.strip_prefix("//!").unwrap_or(line);
+        out.push_str(line.strip_prefix(' ').unwrap_or(line));
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_leading_comment_is_kept() {
+        const SOURCE: &str = "//! One.\n//!\n//! Two é.\n\nuse x;\n//! not this\n";
+        const DOC: [u8; length(SOURCE)] = head(SOURCE);
+        let kept = std::str::from_utf8(&DOC).expect("text");
+        assert_eq!(text(kept), "One.\n\nTwo é.\n");
+    }
+}
