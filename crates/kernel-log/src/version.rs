@@ -30,14 +30,12 @@ impl FromStr for DriverVersion {
             text: text.chars().take(64).collect(),
         };
         let mut numbers = [0_u32; 3];
-        let mut given = 0;
-        for part in text.trim().split('.') {
+        for (given, part) in text.trim().split('.').enumerate() {
             let slot = numbers.get_mut(given).ok_or_else(refused)?;
             if part.is_empty() || !part.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(refused());
             }
             *slot = part.parse().map_err(|_| refused())?;
-            given += 1;
         }
         let [branch, minor, patch] = numbers;
         Ok(Self {

@@ -7,6 +7,7 @@ use cupel_kernel_log::catalogue::{self, nvlink5};
 use cupel_kernel_log::{Options, decode_all, fold};
 use cupel_model::{Event, EventKind};
 
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn corpus() -> Option<PathBuf> {
     let path = std::env::var_os("CUPEL_CORPUS").map(PathBuf::from);
     if path.is_none() {

@@ -9,6 +9,9 @@ use cupel_model::{Event, EventKind, PciAddress};
 
 use super::{Accept, Opened, Thread, address, device, event};
 
+/// Code, severity and action.
+type Judged = (&'static str, Severity, RemedyAction);
+
 /// A report of one device that may go on.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -71,7 +74,7 @@ fn announces(rest: &str) -> bool {
 }
 
 /// Code, severity and action of the kernel's word for a severity.
-fn by_word(text: &str) -> Option<(&'static str, Severity, RemedyAction)> {
+fn by_word(text: &str) -> Option<Judged> {
     if text.starts_with("Correct") {
         Some(("pcie.aer-corrected", Info, RemedyAction::None))
     } else if text.starts_with("Uncorrect") && text.contains("(Non-Fatal)") {
@@ -83,15 +86,13 @@ fn by_word(text: &str) -> Option<(&'static str, Severity, RemedyAction)> {
     }
 }
 
-fn bus_error(text: &str) -> Option<(&'static str, Severity, RemedyAction)> {
+fn bus_error(text: &str) -> Option<Judged> {
     let severity = text.strip_prefix("PCIe Bus Error: severity=")?;
     by_word(severity.split(", ").next()?)
 }
 
 /// "[Multiple ]Corrected error [message ]received[: | from ]dddd:bb:dd.f": what, and where.
-fn announcement(
-    text: &str,
-) -> Option<((&'static str, Severity, RemedyAction), Option<PciAddress>)> {
+fn announcement(text: &str) -> Option<(Judged, Option<PciAddress>)> {
     let text = text.strip_prefix("Multiple ").unwrap_or(text);
     let (word, place) = text
         .split_once(" error received: ")
@@ -100,11 +101,7 @@ fn announcement(
     Some((judged, address(place.split_ascii_whitespace().next()?)))
 }
 
-fn opened(
-    pci: Option<PciAddress>,
-    (code, severity, action): (&str, Severity, RemedyAction),
-    detailed: bool,
-) -> Opened {
+fn opened(pci: Option<PciAddress>, (code, severity, action): Judged, detailed: bool) -> Opened {
     let mut event = event(EventKind::Aer, code, severity, action);
     event.pci = pci;
     let thread = Some(Thread::Aer(Report {

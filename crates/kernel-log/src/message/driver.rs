@@ -1,14 +1,17 @@
 //! The NVIDIA driver's own trouble without a code: initialisation, versions, PCI resources.
 
+use std::sync::LazyLock;
+
 use cupel_model::RemedyAction::{ContactVendor, RebootNode, RunDiagnostic, UpdateDriver};
 use cupel_model::Severity::{Critical, Warning};
 use cupel_model::{EventKind, PciAddress};
 
-use super::{Accept, Opened, Phrase, Thread, address, by_phrase, device};
+use super::{Accept, Opened, Phrase, Phrases, Thread, address, device};
 use crate::version::DriverVersion;
 
 /// The first phrase that is found decides; the more special stand first.
-const PHRASES: [Phrase; 14] = [
+static PHRASES: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(&PHRASES_TABLE));
+const PHRASES_TABLE: [Phrase; 14] = [
     (
         "API mismatch:",
         "driver.version-mismatch",
@@ -137,7 +140,7 @@ pub(super) fn version(message: &str) -> Option<DriverVersion> {
 
 pub(super) fn decode(message: &str) -> Option<Opened> {
     if let Some(text) = message.strip_prefix("NVRM: ") {
-        let mut event = by_phrase(EventKind::Driver, &PHRASES, text)?;
+        let mut event = PHRASES.event(EventKind::Driver, text)?;
         event.pci = gpu(text);
         let thread = match event.code.as_str() {
             "driver.version-mismatch" if !text.contains("components have") => {

@@ -1,15 +1,18 @@
 //! NVIDIA ConnectX and BlueField adapters (`mlx5_core dddd:bb:dd.f[ netdev]: …`).
 
+use std::sync::LazyLock;
+
 use cupel_model::EventKind;
 use cupel_model::RemedyAction::{
     self, CheckCable, RebootNode, Reseat, RunDiagnostic, UpdateFirmware,
 };
 use cupel_model::Severity::{Critical, Info, Warning};
 
-use super::{Opened, Phrase, by_phrase, device};
+use super::{Opened, Phrase, Phrases, device};
 
 /// The first phrase that is found decides; the more special stand first.
-const PHRASES: [Phrase; 26] = [
+static PHRASES: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(&PHRASES_TABLE));
+const PHRASES_TABLE: [Phrase; 26] = [
     (
         "health compromised",
         "mlx5.health-compromised",
@@ -141,7 +144,7 @@ const PHRASES: [Phrase; 26] = [
 pub(super) fn decode(message: &str) -> Option<Opened> {
     if message.starts_with("mlx5_core ") {
         let (pci, text) = device(message)?;
-        let mut event = by_phrase(EventKind::Mlx5, &PHRASES, text)?;
+        let mut event = PHRASES.event(EventKind::Mlx5, text)?;
         event.pci = Some(pci);
         return Some(event.into());
     }

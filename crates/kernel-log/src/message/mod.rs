@@ -26,6 +26,7 @@ mod sxid;
 mod thermal;
 mod xid;
 
+use aho_corasick::AhoCorasick;
 use cupel_model::{Event, EventKind, LogSource, PciAddress, RemedyAction, Severity};
 
 use crate::version::DriverVersion;
@@ -111,9 +112,12 @@ impl Thread {
 
 /// Decodes the first line of a message.
 pub(crate) fn decode(message: &str, driver: Option<DriverVersion>) -> Option<Opened> {
-    xid::decode(message, driver)
-        .or_else(|| sxid::decode(message))
-        .or_else(|| off_bus::decode(message))
+    if message.starts_with("NVRM: ") {
+        return xid::decode(message, driver)
+            .or_else(|| off_bus::decode(message))
+            .or_else(|| driver::decode(message));
+    }
+    sxid::decode(message)
         .or_else(|| driver::decode(message))
         .or_else(|| ghes::decode(message))
         .or_else(|| thermal::decode(message))
@@ -161,12 +165,33 @@ fn event(kind: EventKind, code: &str, severity: Severity, action: RemedyAction) 
 /// A phrase that gives a message its meaning.
 type Phrase = (&'static str, &'static str, Severity, RemedyAction);
 
-/// The event of the first phrase that `text` contains.
-fn by_phrase(kind: EventKind, phrases: &[Phrase], text: &str) -> Option<Event> {
-    phrases
-        .iter()
-        .find(|(phrase, ..)| text.contains(phrase))
-        .map(|(_, code, severity, action)| event(kind, code, *severity, *action))
+/// A table of phrases, searched all at once.
+struct Phrases {
+    table: &'static [Phrase],
+    automaton: Option<AhoCorasick>,
+}
+
+impl Phrases {
+    fn new(table: &'static [Phrase]) -> Self {
+        let automaton = AhoCorasick::new(table.iter().map(|(phrase, ..)| phrase)).ok();
+        Self { table, automaton }
+    }
+
+    /// The event of the table's first phrase that `text` contains.
+    fn event(&self, kind: EventKind, text: &str) -> Option<Event> {
+        let found = match &self.automaton {
+            Some(automaton) => automaton
+                .find_overlapping_iter(text)
+                .map(|found| found.pattern().as_usize())
+                .min()?,
+            None => self
+                .table
+                .iter()
+                .position(|(phrase, ..)| text.contains(phrase))?,
+        };
+        let (_, code, severity, action) = self.table.get(found)?;
+        Some(event(kind, code, *severity, *action))
+    }
 }
 
 /// A whole PCI address, `dddd:bb:dd.f`, as a token of its own; what follows it may be punctuation.

@@ -1,13 +1,16 @@
 //! NVMe controllers and the block errors of their namespaces.
 
+use std::sync::LazyLock;
+
 use cupel_model::EventKind;
 use cupel_model::RemedyAction::{ReplacePart, RunDiagnostic};
 use cupel_model::Severity::{Critical, Warning};
 
-use super::{Opened, Phrase, by_phrase};
+use super::{Opened, Phrase, Phrases};
 
 /// Messages of `nvme nvmeN: …`.
-const CONTROLLER: [Phrase; 12] = [
+static CONTROLLER: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(&CONTROLLER_TABLE));
+const CONTROLLER_TABLE: [Phrase; 12] = [
     (
         "controller is down",
         "nvme.controller-down",
@@ -68,7 +71,8 @@ const CONTROLLER: [Phrase; 12] = [
 ];
 
 /// Messages of the block layer with `dev nvmeNnM`, and of `nvmeNnM: …`.
-const BLOCK: [Phrase; 5] = [
+static BLOCK: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(&BLOCK_TABLE));
+const BLOCK_TABLE: [Phrase; 5] = [
     (
         "critical medium error",
         "nvme.medium-error",
@@ -101,7 +105,7 @@ pub(super) fn decode(message: &str) -> Option<Opened> {
     let event = if let Some(rest) = message.strip_prefix("nvme ") {
         let (name, text) = rest.split_once(": ")?;
         is_device(name).then_some(())?;
-        by_phrase(EventKind::Nvme, &CONTROLLER, text)?
+        CONTROLLER.event(EventKind::Nvme, text)?
     } else if let Some((_, rest)) = message
         .split_once("error, dev ")
         .or_else(|| message.split_once("error on dev "))
@@ -110,11 +114,11 @@ pub(super) fn decode(message: &str) -> Option<Opened> {
             .iter()
             .any(|start| message.starts_with(start));
         (known && is_device(rest)).then_some(())?;
-        by_phrase(EventKind::Nvme, &BLOCK, message)?
+        BLOCK.event(EventKind::Nvme, message)?
     } else {
         let (name, text) = message.split_once(": ")?;
         (is_device(name) && text.contains("@ LBA")).then_some(())?;
-        by_phrase(EventKind::Nvme, &BLOCK, text)?
+        BLOCK.event(EventKind::Nvme, text)?
     };
     Some(event.into())
 }
