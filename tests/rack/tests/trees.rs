@@ -227,3 +227,53 @@ fn nonsense_is_refused_by_name() {
             .contains("faults")
     );
 }
+
+#[test]
+fn every_scenario_builds_and_expects_parts_that_exist() {
+    fn everything(at: &Path, into: &mut String) {
+        for entry in fs::read_dir(at).expect("directory") {
+            let path = entry.expect("entry").path();
+            let kind = fs::symlink_metadata(&path).expect("metadata").file_type();
+            if kind.is_dir() {
+                everything(&path, into);
+            } else if kind.is_file() {
+                into.push_str(&String::from_utf8_lossy(&fs::read(&path).expect("file")));
+            }
+        }
+    }
+    let known: Vec<(&str, Built, String)> = PLATFORMS
+        .map(|name| {
+            let text = format!("title = \"\"\nplatform = \"{name}\"\nverdict = \"healthy\"");
+            let built = build(&text);
+            let mut all = String::new();
+            everything(built.directory.path(), &mut all);
+            (name, built, all)
+        })
+        .into();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("scenarios") {
+        let path = entry.expect("entry").path();
+        let scenario = Scenario::load(&path).expect("scenario");
+        let directory = tempfile::tempdir().expect("directory");
+        let fake = directory.path().join("fake.so");
+        fs::write(&fake, b"").expect("write");
+        Rack::build(&scenario, directory.path(), &fake).expect("rack");
+        let name = path.display();
+        let (_, built, all) = known
+            .iter()
+            .find(|(name, _, _)| *name == scenario.platform)
+            .expect("platform");
+        for expected in &scenario.expected {
+            if let Some(serial) = &expected.serial {
+                assert!(all.contains(serial.as_str()), "{name}: serial {serial}");
+            }
+            if let Some(pci) = &expected.pci {
+                let place = built.at(&format!("sys/bus/pci/devices/{pci}"));
+                assert!(place.exists(), "{name}: {pci}");
+            }
+        }
+        count += 1;
+    }
+    assert!(count > 40, "{count} scenarios");
+}

@@ -243,6 +243,10 @@ impl Fault {
                 dimm.with_context(|| format!("no DIMM {locator:?}"))?.mib = 0;
                 Ok(())
             }
+            Self::Reboot => {
+                machine.reboot();
+                Ok(())
+            }
             Self::KernelLog { text, level, user } => {
                 let facility = u32::from(*user);
                 machine.log(facility * 8 + level, text);

@@ -226,6 +226,9 @@ pub enum Fault {
         /// Device locator.
         locator: String,
     },
+    /// The node has booted anew: another boot id, a short uptime, an empty kernel log but for the
+    /// boot.
+    Reboot,
     /// A record of the kernel log.
     KernelLog {
         /// The message.

@@ -265,6 +265,14 @@ impl Machine {
         self.gpus.retain(|d| d.pci != spelt);
     }
 
+    /// Starts another boot.
+    pub fn reboot(&mut self) {
+        self.system.boot_id = self.system.boot_id.replacen('-', "-b", 1);
+        self.system.boot_id.remove(13);
+        self.system.uptime_seconds = 301;
+        self.log = parts::boot_log(&self.driver);
+    }
+
     /// Appends a record to the kernel log, a little later than the one before.
     pub fn log(&mut self, priority: u32, text: impl Into<String>) {
         let microseconds = self.log.last().map_or(0, |r| r.microseconds) + 1_250;
