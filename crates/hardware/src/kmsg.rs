@@ -161,7 +161,7 @@ mod tests {
             summary,
             Summary {
                 records: 3,
-                lost: 3
+                lost: 0
             }
         );
     }

@@ -13,6 +13,7 @@
 //! No judgement, no platform knowledge, no terminal. No driver library is loaded in this process.
 
 pub mod clock;
+pub mod collect;
 pub mod command;
 pub mod cpus;
 pub mod deadline;
@@ -29,6 +30,7 @@ pub mod network;
 pub mod node;
 pub mod nvme;
 pub mod ipmi;
+pub mod nvswitch;
 pub mod pci;
 pub mod services;
 pub mod processor;
