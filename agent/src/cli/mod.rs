@@ -11,6 +11,7 @@ mod check;
 mod completions;
 mod config;
 mod decode;
+mod explain;
 mod firmware;
 mod inspect;
 mod platform;
@@ -88,6 +89,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Find what is wrong, say what to do, and give a verdict
     Check(check::Args),
+    /// Explain a finding or an XID
+    Explain(explain::Args),
     /// Decode a kernel log: XIDs, PCIe, memory, NVMe and more
     Decode(decode::Args),
     /// List known servers, show one, or write a new one from a good node
@@ -117,6 +120,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     let exit = match &cli.command {
         Command::Inspect(args) => inspect::run(args, &mut context),
         Command::Check(args) => check::run(args, &mut context),
+        Command::Explain(args) => explain::run(args, &mut context),
         Command::Decode(args) => decode::run(args, &mut context),
         Command::Platform(args) => platform::run(args, &mut context),
         Command::BurnIn(args) => burn_in::run(args, &mut context),

@@ -1,6 +1,7 @@
 //! Pieces that pages are made of.
 
 use cupel_burnin::{BurnInResult, Outcome, StageResult};
+use cupel_model::units::Bytes;
 use cupel_model::{CheckReport, Finding, Severity, Verdict};
 use maud::{Markup, html};
 
@@ -54,7 +55,7 @@ pub(super) fn finding(found: &Finding) -> Markup {
                 h4 { "Measured" }
                 @for evidence in &found.evidence { div.mono { (evidence_text(evidence)) } }
             }
-            p.soft { (when(found)) }
+            p.soft { "When: " (when(found)) }
         }
     }
 }
@@ -145,7 +146,7 @@ fn stage(stage: &StageResult) -> Markup {
             tbody {
                 tr {
                     td { "tested" }
-                    td.num { (coverage.covered) " of " (coverage.asked) " " (coverage.unit) }
+                    td.num { (amount(coverage.covered, &coverage.unit)) " of " (amount(coverage.asked, &coverage.unit)) }
                     td { "all (" (coverage.percent) " done)" }
                 }
                 tr {
@@ -168,6 +169,15 @@ fn stage(stage: &StageResult) -> Markup {
         } }
         @for mismatch in &stage.mismatches { p.mono { (printable(&mismatch.to_string())) } }
         @for note in &stage.notes { p.soft { (printable(note)) } }
+    }
+}
+
+/// A count with its unit; bytes for people.
+fn amount(count: u64, unit: &str) -> String {
+    if unit == "bytes" {
+        Bytes(count).human()
+    } else {
+        format!("{count} {unit}")
     }
 }
 
