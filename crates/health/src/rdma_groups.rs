@@ -55,14 +55,13 @@ impl Port<'_> {
     }
 }
 
-/// Whether a fabric manager uses this function to reach NVSwitches (VPD `SW_MNG`).
+/// Whether a fabric manager uses this function to reach NVSwitches.
 fn manages_switches(context: &Context<'_>, device: &RdmaDevice) -> bool {
     device
         .pci
         .get()
         .and_then(|pci| context.pci(pci))
-        .and_then(|device| device.part_number.value())
-        .is_some_and(|part| part.contains("SW_MNG"))
+        .is_some_and(|device| device.manages_switches.get() == Some(true))
 }
 
 /// Every hardware port, by device and number, with its group.

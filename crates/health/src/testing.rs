@@ -272,6 +272,7 @@ fn pci(address: PciAddress, vendor: &str, device: &str, class: &str, width: u32)
         upstream: Reading::absent("root bus"),
         serial: Reading::absent("no VPD"),
         part_number: Reading::absent("no VPD"),
+        manages_switches: Reading::absent("no VPD"),
     }
 }
 

@@ -98,6 +98,7 @@ fn one(root: &Root, slots: &Slots, address: PciAddress, directory: &str) -> PciD
         upstream,
         serial: no_vpd(),
         part_number: no_vpd(),
+        manages_switches: Reading::absent("not read for this kind of device"),
     }
 }
 
@@ -176,15 +177,21 @@ fn add_vpd(root: &Root, devices: &mut [PciDevice], limit: Duration) {
         let Some(vpd) = read.get(&device.address.with_function(0)) else {
             continue;
         };
-        let (serial, part_number) = match vpd {
+        let (serial, part_number, manages_switches) = match vpd {
             Ok(vpd) => (
                 keyword(vpd.serial.as_ref(), "SN"),
                 keyword(vpd.part_number.as_ref(), "PN"),
+                Reading::Value(vpd.manages_switches()),
             ),
-            Err(error) => (error.clone().into_reading(), error.clone().into_reading()),
+            Err(error) => (
+                error.clone().into_reading(),
+                error.clone().into_reading(),
+                error.clone().into_reading(),
+            ),
         };
         device.serial = serial;
         device.part_number = part_number;
+        device.manages_switches = manages_switches;
     }
 }
 

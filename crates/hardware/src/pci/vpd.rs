@@ -31,6 +31,14 @@ pub struct Vpd {
     pub keywords: Vec<(String, String)>,
 }
 
+impl Vpd {
+    /// Whether the function is there for a fabric manager to reach NVSwitches (`SMDL=SW_MNG`).
+    pub fn manages_switches(&self) -> bool {
+        let mut texts = self.keywords.iter().map(|(_, text)| text);
+        texts.any(|text| text.split(':').any(|part| part.trim() == "SMDL=SW_MNG"))
+    }
+}
+
 /// Bytes that are no VPD.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VpdError {

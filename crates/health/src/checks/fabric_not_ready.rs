@@ -22,7 +22,7 @@
 //! - NVSentinel #883 and azhpc-images #506: latched and misleading states.
 
 use cupel_model::snapshot::{Gpu, GpuFabric, NvlinkRemote};
-use cupel_model::{Component, ComponentKind, Evidence, Mode, Reading, RemedyAction};
+use cupel_model::{Component, ComponentKind, Evidence, Mode, RemedyAction};
 
 use crate::context::{Context, GpuPart};
 use crate::doc::module_doc;
@@ -32,6 +32,8 @@ use crate::outcome::Outcome;
 use crate::registry::Check;
 #[cfg(test)]
 use crate::testing::{Case, Expect};
+#[cfg(test)]
+use cupel_model::Reading;
 
 const CODE: &str = "fabric.not-ready";
 const MANAGER: &str = "nvidia-fabricmanager.service";

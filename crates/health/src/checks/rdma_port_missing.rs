@@ -154,6 +154,19 @@ mod tests {
     use crate::testing::Node;
 
     #[test]
+    fn a_bridge_to_the_switches_is_no_port() {
+        let mut node = Node::good();
+        let pci = node.snapshot.rdma[2].pci.get();
+        for device in &mut node.snapshot.pci {
+            if Some(device.address) == pci {
+                device.manages_switches = true.into();
+            }
+        }
+        let outcome = evaluate(&Context::new(&node.snapshot, node.platform.as_ref()));
+        assert_eq!(outcome.findings().len(), 1);
+    }
+
+    #[test]
     fn a_missing_adapter_is_named_by_slot_and_serial() {
         let mut node = Node::good();
         node.snapshot.remembered = crate::remember(&node.snapshot);

@@ -46,6 +46,10 @@ pub struct PciDevice {
     pub serial: Reading<String>,
     /// Part number from VPD (PN), where readable.
     pub part_number: Reading<String>,
+    /// Whether VPD says that a fabric manager reaches NVSwitches through this function
+    /// (`SMDL=SW_MNG`): no port of the node.
+    #[serde(default)]
+    pub manages_switches: Reading<bool>,
 }
 
 impl PciDevice {
