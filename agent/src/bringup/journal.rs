@@ -178,15 +178,18 @@ impl Store {
         let mut number = 1;
         while to.exists() {
             number += 1;
-            to = self.directory.join(format!("journal-{stamp}-{number}.json"));
+            to = self
+                .directory
+                .join(format!("journal-{stamp}-{number}.json"));
         }
-        let moved = fs::rename(self.path(), &to)
-            .and_then(|()| File::open(&self.directory)?.sync_all());
+        let moved =
+            fs::rename(self.path(), &to).and_then(|()| File::open(&self.directory)?.sync_all());
         match moved {
             Ok(()) => Ok(Some(to)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error)
-                .with_context(|| format!("cannot move {} aside", self.path().display())),
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot move {} aside", self.path().display()))
+            }
         }
     }
 }
@@ -204,7 +207,10 @@ fn read(path: &Path) -> anyhow::Result<Option<Journal>> {
         .with_context(|| format!("cannot read {}", path.display()))?
         .len();
     if length > CAP {
-        bail!("{}: {length} bytes are more than a journal has", path.display());
+        bail!(
+            "{}: {length} bytes are more than a journal has",
+            path.display()
+        );
     }
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let version: Version = parse(path, &bytes)?;
@@ -226,8 +232,16 @@ struct Version {
 fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> anyhow::Result<T> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let wrong = |key: String, error: &serde_json::Error| {
-        let key = if key == "." { String::new() } else { format!(" {key}:") };
-        anyhow!("{}: line {}:{key} {error}", path.display(), error.line().max(1))
+        let key = if key == "." {
+            String::new()
+        } else {
+            format!(" {key}:")
+        };
+        anyhow!(
+            "{}: line {}:{key} {error}",
+            path.display(),
+            error.line().max(1)
+        )
     };
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| wrong(error.path().to_string(), error.inner()))?;

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use cupel_model::units::{Percent, Seconds};
+use cupel_model::units::{Bytes, Percent, Seconds};
 use cupel_model::{Reading, Timestamp};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -311,9 +311,15 @@ impl StageResult {
         } = self.proof;
         let coverage = &self.coverage;
         if coverage.covered < coverage.asked {
+            let amount = |n: u64| match self.stage {
+                StageKind::Cpu => format!("{n} processors"),
+                StageKind::Memory => Bytes(n).human(),
+            };
             self.reasons.push(format!(
-                "{} of {} {} were tested ({})",
-                coverage.covered, coverage.asked, coverage.unit, coverage.percent
+                "{} of {} were tested ({})",
+                amount(coverage.covered),
+                amount(coverage.asked),
+                coverage.percent
             ));
         }
         match detector {

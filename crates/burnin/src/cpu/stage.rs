@@ -38,7 +38,6 @@ struct Planted {
 #[derive(Debug, Default)]
 struct Worker {
     refused: Option<String>,
-    seconds: f64,
 }
 
 /// What all threads share.
@@ -52,6 +51,8 @@ struct Shared<'a> {
     planted: Mutex<Vec<Planted>>,
     /// Verified results, by processor and kernel.
     verified: Vec<[AtomicU64; 6]>,
+    /// Results and the nanoseconds that they took, by kernel.
+    computed: [(AtomicU64, AtomicU64); 6],
     cpus: &'a [u32],
     units: Vec<VectorUnit>,
     end: Instant,
@@ -97,7 +98,6 @@ impl Shared<'_> {
         }
         // A lone processor repeats every unit, on the next vector unit.
         let repeats = if self.cpus.len() == 1 { 2 } else { 1 };
-        let began = Instant::now();
         let mut round = 0;
         while !self.stop.load(Ordering::Relaxed)
             && (round < LEAST_ROUNDS || Instant::now() < self.end)
@@ -115,7 +115,6 @@ impl Shared<'_> {
             }
             round += 1;
         }
-        worker.seconds = began.elapsed().as_secs_f64();
         worker
     }
 
@@ -123,7 +122,15 @@ impl Shared<'_> {
     fn unit(&self, turn: usize, cpu: u32, kernel: Kernel, round: u64, repeat: usize) {
         let turn = turn + usize::try_from(round % 64).unwrap_or(0);
         let unit = self.units[turn % self.units.len()];
+        let began = Instant::now();
         let mut words = kernel.compute(self.plan.seed.0, round, unit);
+        for ((results, nanoseconds), of) in self.computed.iter().zip(Kernel::ALL) {
+            if of == kernel {
+                let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                results.fetch_add(1, Ordering::Relaxed);
+                nanoseconds.fetch_add(took, Ordering::Relaxed);
+            }
+        }
         let mut flip = |word: u64, bit: u32| {
             let mask = 1 << (bit % kernel.word_bits());
             let word = word % kernel.words();
@@ -190,6 +197,7 @@ pub(crate) fn run(
         found: Mutex::default(),
         planted: Mutex::default(),
         verified: cpus.iter().map(|_| Default::default()).collect(),
+        computed: Default::default(),
         cpus,
         units: VectorUnit::available(),
         end: began + plan.cpu_time(),
@@ -227,10 +235,6 @@ pub(crate) fn run(
     let whole = died.is_empty() && !cancelled;
     let found = std::mem::take(&mut *hold(&shared.found));
     let (proof, real) = compare(&hold(&shared.planted), found, whole);
-    let seconds_of: Vec<f64> = workers
-        .iter()
-        .map(|worker| worker.as_ref().map_or(0.0, |worker| worker.seconds))
-        .collect();
     let names: Vec<_> = shared.units.iter().map(|unit| unit.name()).collect();
     let mut notes = vec![format!("vector units: {}", names.join(", "))];
     if cpus.len() == 1 {
@@ -250,7 +254,7 @@ pub(crate) fn run(
             covered,
             percent: percent(covered as f64, cpus.len() as f64),
         },
-        measured: measure(&counts, &seconds_of),
+        measured: measure(&counts, &shared.computed),
         mismatch_count: real.len() as u64,
         mismatches: real.into_iter().take(KEPT).map(Mismatch::Cpu).collect(),
         notes,
@@ -343,30 +347,31 @@ fn compare(
     (Proof::of(planted.len() as u64, hits, whole), found)
 }
 
-/// Verified operations and rates by kernel, and how far the slowest processor is behind.
-fn measure(counts: &[[u64; 6]], seconds_of: &[f64]) -> Vec<Measured> {
+/// Verified operations by kernel, how fast one processor does them, and how far the slowest
+/// processor is behind.
+fn measure(counts: &[[u64; 6]], computed: &[(AtomicU64, AtomicU64); 6]) -> Vec<Measured> {
     let mut measured = Vec::new();
-    for (place, kernel) in Kernel::ALL.into_iter().enumerate() {
+    for (place, (kernel, (results, nanoseconds))) in
+        Kernel::ALL.into_iter().zip(computed).enumerate()
+    {
         let operations: u64 = counts
             .iter()
             .map(|kernels| kernels[place] * kernel.operations())
             .sum();
-        let rate: f64 = counts
-            .iter()
-            .zip(seconds_of)
-            .filter(|(_, seconds)| **seconds > 0.0)
-            .map(|(kernels, seconds)| (kernels[place] * kernel.operations()) as f64 / seconds)
-            .sum();
         measured.push(Measured::uncalibrated(
-            format!("{kernel}: operations verified"),
+            format!("{kernel} verified"),
             operations as f64,
             "operations",
         ));
-        measured.push(Measured::uncalibrated(
-            format!("{kernel}: rate in the mix"),
-            rate / 1e9,
-            "Gop/s",
-        ));
+        let nanoseconds = nanoseconds.load(Ordering::Relaxed);
+        if nanoseconds > 0 {
+            let done = results.load(Ordering::Relaxed) * kernel.operations();
+            measured.push(Measured::uncalibrated(
+                format!("{kernel} rate of one processor"),
+                done as f64 / nanoseconds as f64,
+                "Gop/s",
+            ));
+        }
     }
     let mut each: Vec<u64> = counts.iter().map(|kernels| kernels.iter().sum()).collect();
     each.sort_unstable();

@@ -194,11 +194,13 @@ pub(crate) fn run(
         }
     }
     match cache {
-        Some(cache) if covered < 2 * cache.bytes.get() * cache.count => reasons.push(format!(
-            "{} are less than twice the last-level caches of this machine: the memory itself was \
-             hardly touched; give a larger share",
-            Bytes(covered).human()
-        )),
+        Some(cache) if covered == asked && covered < 2 * cache.bytes.get() * cache.count => {
+            reasons.push(format!(
+                "{} are less than twice the last-level caches of this machine: the memory itself \
+                 was hardly touched; give a larger share",
+                Bytes(covered).human()
+            ));
+        }
         Some(_) => {}
         None => notes.push(
             "the size of the last-level cache is not known: transient and stuck are not told apart"
@@ -311,12 +313,23 @@ fn measure(reports: &[Report]) -> Vec<Measured> {
         .map(|report| report.passes)
         .min()
         .unwrap_or(0);
-    vec![
-        Measured::uncalibrated("whole passes", passes as f64, "passes"),
-        Measured::uncalibrated("first write rate", rate(|r| r.first_write), "GB/s"),
-        Measured::uncalibrated("write rate", rate(|r| r.write), "GB/s"),
-        Measured::uncalibrated("verify rate", rate(|r| r.verify), "GB/s"),
-    ]
+    let mut measured = vec![Measured::uncalibrated(
+        "whole passes",
+        passes as f64,
+        "passes",
+    )];
+    let rates = [
+        ("first write rate", rate(|r| r.first_write)),
+        ("write rate", rate(|r| r.write)),
+        ("verify rate", rate(|r| r.verify)),
+    ];
+    measured.extend(
+        rates
+            .into_iter()
+            .filter(|(_, rate)| *rate > 0.0)
+            .map(|(name, rate)| Measured::uncalibrated(name, rate, "GB/s")),
+    );
+    measured
 }
 
 #[cfg(test)]
