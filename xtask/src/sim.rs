@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use cupel_rack::{Rack, Scenario};
+use cupel_rack::{Rack, Scenario, scratch};
 
 use crate::process;
 
@@ -27,7 +27,7 @@ pub fn run(scenario: &str, command: &[String], keep: bool) -> anyhow::Result<u8>
     let scenario = Scenario::load(&find(scenario)?)?;
     let own = std::env::current_exe().context("cannot tell where this program is")?;
     let built = own.parent().unwrap_or(Path::new("."));
-    let mut directory = tempfile::Builder::new().prefix("cupel-sim-").tempdir()?;
+    let mut directory = scratch()?;
     directory.disable_cleanup(keep);
     let fake = built.join("libcupel_fake_driver.so");
     let mut rack = Rack::healthy(&scenario, directory.path(), &fake)?;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cupel_model::{CheckReport, Severity};
-use cupel_rack::{Expect, Rack, Scenario};
+use cupel_rack::{Expect, Rack, Scenario, scratch};
 
 /// Longest that any command here may take.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -117,7 +117,7 @@ impl Server {
     /// # Errors
     /// A scenario that cannot be built, or programs that are missing.
     pub fn of(scenario: &Scenario) -> Result<Self> {
-        let directory = tempfile::tempdir()?;
+        let directory = scratch()?;
         let rack = Rack::healthy(scenario, directory.path(), &fake_driver()?)?;
         let mut server = Self { rack, directory };
         if scenario.seen_healthy {

@@ -20,9 +20,11 @@ mod fault;
 mod machine;
 mod rack;
 mod scenario;
+mod scratch;
 mod tree;
 
 pub use driver::hide_symbols;
 pub use fault::Fault;
 pub use rack::Rack;
 pub use scenario::{Expect, Scenario};
+pub use scratch::scratch;

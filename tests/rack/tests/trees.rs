@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cupel_model::Platform;
-use cupel_rack::{Rack, Scenario};
+use cupel_rack::{Rack, Scenario, scratch};
 
 const PLATFORMS: [&str; 4] = ["dgx-h100", "hgx-b200", "dell-xe9680-h200", "pcie-l40s"];
 
@@ -15,7 +15,7 @@ struct Built {
 }
 
 fn build(text: &str) -> Built {
-    let directory = tempfile::tempdir().expect("directory");
+    let directory = scratch().expect("directory");
     let fake = directory.path().join("fake.so");
     fs::write(&fake, b"\0nvmlInit_v2\0nvmlDeviceGetName\0").expect("write");
     let scenario = Scenario::parse(text).expect("scenario");
@@ -208,7 +208,7 @@ fn nonsense_is_refused_by_name() {
         ),
     ] {
         let scenario = Scenario::parse(text).expect("scenario");
-        let directory = tempfile::tempdir().expect("directory");
+        let directory = scratch().expect("directory");
         fs::write(directory.path().join("fake.so"), "").expect("write");
         let error = Rack::build(
             &scenario,
@@ -255,7 +255,7 @@ fn every_scenario_builds_and_expects_parts_that_exist() {
     for entry in fs::read_dir(folder).expect("scenarios") {
         let path = entry.expect("entry").path();
         let scenario = Scenario::load(&path).expect("scenario");
-        let directory = tempfile::tempdir().expect("directory");
+        let directory = scratch().expect("directory");
         let fake = directory.path().join("fake.so");
         fs::write(&fake, b"").expect("write");
         Rack::build(&scenario, directory.path(), &fake).expect("rack");
