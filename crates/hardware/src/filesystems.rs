@@ -47,6 +47,7 @@ pub fn collect(root: &Root, limit: Duration) -> (Vec<Filesystem>, Vec<Problem>) 
     };
     let text = match root.text(MOUNTS) {
         Ok(text) => text,
+        Err(error) if error.is_missing() && !root.is_live() => return (Vec::new(), Vec::new()),
         Err(error) => return (Vec::new(), problem(error.to_string())),
     };
     let mut filesystems = match parse_mounts(&text) {

@@ -90,7 +90,9 @@ fn rate(at: Attributes<'_>) -> Reading<GigabitsPerSecond> {
         return Reading::absent("no link, or a device without a rate");
     }
     speed.and_then(|megabits| match u32::try_from(megabits) {
-        Ok(0) | Err(_) => Reading::absent(format!("no link (the kernel says {megabits})")),
+        Ok(0) | Err(_) => Reading::absent(format!(
+            "no link, or a device without a rate (the kernel says {megabits})"
+        )),
         // The kernel's "unknown" as an unsigned number.
         Ok(u32::MAX) => Reading::absent("no link"),
         Ok(megabits) => GigabitsPerSecond::new(f64::from(megabits) / 1000.0)

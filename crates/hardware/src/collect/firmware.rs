@@ -68,7 +68,10 @@ pub(super) fn list(snapshot: &Snapshot, bios: FirmwareVersion) -> Vec<FirmwareVe
         ));
     }
     for drive in &snapshot.nvme {
-        let source = format!("Identify Controller of /dev/{}", drive.name);
+        let source = format!(
+            "Identify Controller, else /sys/class/nvme/{}/firmware_rev",
+            drive.name
+        );
         list.push(entry("nvme", &drive.name, drive.firmware.clone(), &source));
         for slot in drive.firmware_slots.value().into_iter().flatten() {
             let name = format!("{}/slot {}", drive.name, slot.index);
