@@ -3,6 +3,9 @@
 //! # What is absent
 //! No layout: the texts are Markdown without headings, wrapped as in their source.
 
+use cupel_kernel_log::catalogue;
+
+use crate::checks::gpu_xid_rules;
 use crate::doc;
 use crate::registry::{self, Check};
 
@@ -43,7 +46,89 @@ pub struct XidExplanation {
 /// What `code` means: a check's code, `79`, `xid.79` or `sxid.20034`; `None` when nothing is known
 /// by that name.
 pub fn explain(code: &str) -> Option<Explanation> {
-    registry::find(code).map(check)
+    let code = code.trim().to_ascii_lowercase();
+    if let Some(known) = registry::find(&code) {
+        return Some(check(known));
+    }
+    // Longer numbers are no codes, and a sign is none either.
+    let number = |text: &str| {
+        let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| text.parse::<u32>().ok()).flatten()
+    };
+    if let Some(sxid) = code.strip_prefix("sxid.") {
+        return number(sxid).map(self::sxid);
+    }
+    number(code.strip_prefix("xid.").unwrap_or(&code)).map(xid)
+}
+
+/// An XID, by NVIDIA's catalogue and Cupel's rule. A code that the catalogue does not list is
+/// explained as just that.
+fn xid(code: u32) -> Explanation {
+    let entry = catalogue::xid(code);
+    let published = entry.map(|entry| entry.immediate);
+    let rule = gpu_xid_rules::in_words(code, published);
+    let action = |cell: Option<&str>| {
+        entry
+            .map_or("not in the catalogue", |_| cell.unwrap_or("none published"))
+            .to_owned()
+    };
+    let (immediate, investigatory) = (
+        entry.and_then(|entry| entry.immediate),
+        entry.and_then(|entry| entry.investigatory),
+    );
+    Explanation {
+        code: format!("xid.{code}"),
+        title: entry.and_then(|entry| entry.mnemonic).map_or_else(
+            || format!("XID {code} of the NVIDIA driver."),
+            |mnemonic| format!("XID {code} of the NVIDIA driver: {mnemonic}."),
+        ),
+        what: entry.map_or_else(
+            || "NVIDIA's catalogue does not list this code.".to_owned(),
+            |entry| entry.meaning.to_owned(),
+        ),
+        why: rule.clone(),
+        remedy: format!(
+            "1. NVIDIA's immediate action: {}.\n2. NVIDIA's investigatory action: {}.",
+            action(immediate),
+            action(investigatory)
+        ),
+        sources: vec![format!(
+            "NVIDIA, Xid catalogue, edition of {}. It has no column for H200, L40S or B300: the \
+             family's stands for them.",
+            catalogue::EDITION
+        )],
+        xid: Some(XidExplanation {
+            code,
+            mnemonic: entry.and_then(|entry| entry.mnemonic).map(str::to_owned),
+            immediate: immediate.map(str::to_owned),
+            investigatory: investigatory.map(str::to_owned),
+            rule,
+        }),
+    }
+}
+
+/// An error of an NVSwitch. NVIDIA publishes no actions for these codes.
+fn sxid(code: u32) -> Explanation {
+    Explanation {
+        code: format!("sxid.{code}"),
+        title: format!("SXid {code}, an error of an NVSwitch."),
+        what: "The NVSwitch driver reported this error of a switch or of one of its links. The \
+               line itself says whether it is fatal."
+            .to_owned(),
+        why: "After a fatal one the switch, and with it every GPU on the fabric, needs a reset; a \
+              non-fatal one may be the consequence of an error of a GPU."
+            .to_owned(),
+        remedy: "1. Look for an XID of a GPU at the same time: it may be the cause.\n\
+                 2. Fatal: end all work, then reset all GPUs with their fabric, or reboot the node.\n\
+                 3. If it returns, open a case with the vendor."
+            .to_owned(),
+        sources: vec![
+            "NVIDIA fabric manager user guide, NVSwitch errors. No action is published for a \
+             single SXid."
+                .to_owned(),
+        ],
+        xid: None,
+    }
 }
 
 /// The parts of a check's documentation, in its own words.
@@ -116,6 +201,33 @@ mod tests {
             );
             assert!(!known.sources.is_empty(), "{}: no sources", check.code);
         }
+    }
+
+    #[test]
+    fn an_xid_is_explained_by_its_number_in_every_form() {
+        let known = explain("79").expect("79");
+        assert_eq!(explain("xid.79"), Some(known.clone()));
+        assert_eq!(explain("XID.79"), Some(known.clone()));
+        assert_eq!(known.code, "xid.79");
+        let xid = known.xid.expect("an XID");
+        assert_eq!(
+            xid.mnemonic.as_deref(),
+            Some("ROBUST_CHANNEL_GPU_HAS_FALLEN_OFF_THE_BUS")
+        );
+        assert_eq!(xid.immediate.as_deref(), Some("RESTART_BM"));
+        assert!(xid.rule.contains("gpu.off-bus"));
+        assert_eq!(explain("xid.-1"), None);
+        assert_eq!(explain("99999999999999"), None);
+        assert_eq!(explain("sxid.20034").expect("an SXid").code, "sxid.20034");
+    }
+
+    #[test]
+    fn a_code_without_a_published_action_says_so() {
+        let blank = explain("167").expect("167");
+        assert!(blank.remedy.contains("none published"), "{}", blank.remedy);
+        let unlisted = explain("4711").expect("4711");
+        assert!(unlisted.what.contains("does not list"), "{}", unlisted.what);
+        assert!(unlisted.remedy.contains("not in the catalogue"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - NVIDIA's published action decides, except for the codes whose rules are written out here.
 //! - A code without a published action is never taken for harmless.
 
+use cupel_kernel_log::catalogue::recovery::RecoveryAction;
 use cupel_model::event::Nvlink5Layout;
 use cupel_model::{Event, RemedyAction, Severity};
 
@@ -149,52 +150,81 @@ fn nvlink5(event: &Event) -> Class {
 
 /// XID 154 says in words which recovery the driver asks for now.
 fn recovery(raw: &str) -> Class {
-    let text = raw.to_ascii_lowercase();
-    let wanted = text.rsplit('(').next().unwrap_or_default();
-    let words: [(&str, Class); 8] = [
-        (
-            "drain and reset",
-            critical(RemedyAction::Drain, "that it must be drained and reset"),
-        ),
-        (
-            "drain p2p",
-            warning(RemedyAction::Drain, "that its peer traffic must be drained"),
-        ),
-        (
-            "node reboot",
-            critical(RemedyAction::RebootNode, "that the node must be rebooted"),
-        ),
-        (
-            "system reboot",
-            critical(RemedyAction::RebootNode, "that the node must be rebooted"),
-        ),
-        (
-            "bus reset",
-            critical(RemedyAction::ResetBus, "that its PCI bus must be reset"),
-        ),
-        (
-            "imex",
-            critical(
-                RemedyAction::RecoverImex,
-                "that its IMEX domain must be recovered",
-            ),
-        ),
-        (
-            "gpu reset",
-            critical(RemedyAction::ResetGpu, "that it must be reset"),
-        ),
-        ("none", Class::Event),
-    ];
-    words
-        .into_iter()
-        .find(|(words, _)| wanted.contains(words))
-        .map_or(
-            warning(
-                RemedyAction::ContactVendor,
-                "a recovery that this cupel does not know",
-            ),
-            |(_, class)| class,
-        )
+    let Some(action) = RecoveryAction::from_message(raw) else {
+        return warning(
+            RemedyAction::ContactVendor,
+            "a recovery that this cupel does not know",
+        );
+    };
+    let meaning = match action {
+        RecoveryAction::None => return Class::Event,
+        RecoveryAction::GpuReset => "that it must be reset",
+        RecoveryAction::NodeReboot | RecoveryAction::SystemReboot => {
+            "that the node must be rebooted"
+        }
+        RecoveryAction::DrainP2p => "that its peer traffic must be drained",
+        RecoveryAction::DrainAndReset => "that it must be drained and reset",
+        RecoveryAction::RecoverImexDomain => "that its IMEX domain must be recovered",
+        RecoveryAction::BusReset => "that its PCI bus must be reset",
+    };
+    Class::Condition(Rule {
+        severity: action.severity(),
+        action: action.remedy(),
+        meaning,
+    })
+}
+
+/// What Cupel makes of a code, in words, for `explain`. `published` is NVIDIA's immediate action;
+/// `None` when the catalogue does not list the code.
+pub fn in_words(code: u32, published: Option<Option<&str>>) -> String {
+    let own = match code {
+        45 => {
+            "An interrupted job leaves it too: recorded, and raises nothing alone; after another \
+               XID it is that one's consequence."
+        }
+        48 => "Critical: reset the GPU; with XID 63 or 64 beside it drain the node, then reset.",
+        63 => {
+            "Recorded: the row is replaced by the next reset, at a convenient time \
+               (gpu.row-remap-pending)."
+        }
+        64 => "Critical: reset the GPU, then replace it.",
+        74 => "Warning: reset the GPU with its fabric once idle, then run a diagnostic.",
+        79 => {
+            "Critical: the finding gpu.off-bus, with a ladder of reboot, power-cycle, reseat, \
+               replace."
+        }
+        94 => "Warning: start the application that was hit again; reset the GPU when convenient.",
+        95 => "Critical: reset the GPU.",
+        119 | 120 => "Critical: reset the GPU; look at driver and GSP firmware if it returns.",
+        121 => "Recorded: the error was corrected.",
+        144..=150 => "Decoded by the driver's version: the sub-code's published action decides.",
+        154 => "What its text says; the latest counts, and an unknown text needs a person.",
+        _ => "",
+    };
+    if !own.is_empty() {
+        return own.to_owned();
+    }
+    let class = match published {
+        _ if code == 43 => Class::Application,
+        Some(Some(action)) => by_action(action),
+        Some(None) | None => {
+            return "Warning: there is no published action, so a person must look.".to_owned();
+        }
+    };
+    match class {
+        Class::Event => "Recorded; raises nothing by itself.".to_owned(),
+        Class::Application => "An application's own error: recorded, until three processes ran \
+                               into it on one GPU and not on half of all."
+            .to_owned(),
+        Class::Condition(rule) => {
+            let severity = match rule.severity {
+                Severity::Critical => "Critical",
+                Severity::Warning => "Warning",
+                Severity::Info => "Information",
+            };
+            format!("{severity}: {}.", rule.meaning)
+        }
+    }
 }
 
 #[cfg(test)]
