@@ -1,0 +1,545 @@
+//! The client: one worker at a time, its replacements, and which GPUs are left alone.
+//!
+//! # Invariants
+//! - After a hang the GPU is not asked again in the same collection, nor before its pause is over
+//!   ([`retry_after`]).
+//! - A GPU that crashes the worker costs at most [`CRASHES_MAX`] workers a collection.
+//! - The list of GPUs of a replacement must be the one that its predecessor gave; otherwise
+//!   indices would name other GPUs.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use cupel_model::snapshot::{Driver, GpuIdentity, HungCall, PciDevice, Problem, WorkerState};
+use cupel_model::worker::{Answer, Ask, Group, Opened, WorkerError};
+use cupel_model::{PciAddress, Reading, Timestamp};
+
+use super::merge::merge;
+use super::reaper::{Death, UNREAPED_MAX, unreaped};
+use super::retry_after;
+use super::survey::{self, Listed};
+use super::worker::{Cause, LastCall, Lost, Worker};
+use super::{GpuCollection, GpuOptions, KernelDriver, Library};
+
+/// Workers that one GPU may crash before it is left alone.
+const CRASHES_MAX: u32 = 2;
+
+/// Where the library is looked for after the loader's own search: the GPU operator's driver
+/// container, then the places of distributions that keep it apart.
+const SEARCH: [&str; 7] = [
+    "libnvidia-ml.so.1",
+    "/run/nvidia/driver/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1",
+    "/run/nvidia/driver/usr/lib/aarch64-linux-gnu/libnvidia-ml.so.1",
+    "/run/nvidia/driver/usr/lib64/libnvidia-ml.so.1",
+    "/usr/lib/x86_64-linux-gnu/nvidia/current/libnvidia-ml.so.1",
+    "/usr/lib64/nvidia/libnvidia-ml.so.1",
+    "/run/opengl-driver/lib/libnvidia-ml.so.1",
+];
+
+/// A GPU that is left alone for a while.
+#[derive(Clone, Debug)]
+struct Skip {
+    failures: u32,
+    until: Instant,
+    why: String,
+    hung: Option<Hang>,
+    /// Who it is, as far as that was read before: what does not change is not forgotten.
+    address: Reading<PciAddress>,
+    identity: Option<GpuIdentity>,
+}
+
+impl Skip {
+    /// Says of a GPU that it is left alone, and why.
+    fn tell(&self, listed: &mut Listed) {
+        let hung = self.hung.as_ref().map(Hang::told);
+        listed.give_up(&Group::ALL, &self.why, hung);
+        listed.gpu.in_driver = Reading::failed(&self.why);
+        if let Some(identity) = &self.identity {
+            listed.gpu.identity = identity.clone();
+        }
+        if listed.gpu.pci.value().is_none() {
+            listed.gpu.pci = self.address.clone();
+        }
+    }
+}
+
+/// A hang, and whether the worker in it has died since.
+#[derive(Clone, Debug)]
+struct Hang {
+    call: String,
+    since: Timestamp,
+    death: Option<Death>,
+}
+
+impl Hang {
+    fn told(&self) -> HungCall {
+        HungCall {
+            call: self.call.clone(),
+            since: self.since,
+            wedged: self.death.as_ref().is_some_and(Death::is_wedged),
+        }
+    }
+}
+
+/// An open driver: the worker, and what it listed.
+struct Open {
+    worker: Worker,
+    library: String,
+    opened: Opened,
+}
+
+/// Why the driver was not opened.
+enum Closed {
+    NotStarted(String),
+    Failed { why: String, hung: Option<HungCall> },
+}
+
+/// Owns the GPU worker. Dropping it ends the worker.
+pub struct Client {
+    options: GpuOptions,
+    open: Option<Open>,
+    skips: BTreeMap<u32, Skip>,
+    /// NVML's list as last seen, to tell when its indices mean other GPUs.
+    known: Vec<Reading<PciAddress>>,
+    /// The hang of the whole driver that is not over: its worker cannot be killed.
+    wedged: Option<Hang>,
+}
+
+/// One collection's own state.
+struct Run {
+    taken_at: Timestamp,
+    begun: Instant,
+    replaced: u32,
+    problems: Vec<Problem>,
+}
+
+impl Run {
+    /// A moment of this collection as wall time.
+    fn time(&self, at: Instant) -> Timestamp {
+        let since = at.saturating_duration_since(self.begun);
+        let microseconds = i64::try_from(since.as_micros()).unwrap_or(0);
+        Timestamp::from_microseconds(self.taken_at.microseconds().saturating_add(microseconds))
+            .unwrap_or(self.taken_at)
+    }
+
+    fn hang(&self, lost: &Lost) -> Option<Hang> {
+        let Cause::Hung(_) = lost.cause else {
+            return None;
+        };
+        let (call, entered) = match &lost.call {
+            Some(LastCall { call, entered, .. }) => (call.clone(), *entered),
+            None => ("start".to_owned(), self.begun),
+        };
+        Some(Hang {
+            call,
+            since: self.time(entered),
+            death: lost.death.clone(),
+        })
+    }
+
+    fn problem(&mut self, why: impl Into<String>) {
+        self.problems.push(Problem {
+            source: "gpu-worker".to_owned(),
+            why: why.into(),
+        });
+    }
+}
+
+impl Client {
+    /// A client without a worker: the first collection starts one.
+    pub fn new(options: GpuOptions) -> Self {
+        Self {
+            options,
+            open: None,
+            skips: BTreeMap::new(),
+            known: Vec::new(),
+            wedged: None,
+        }
+    }
+
+    /// Lets go of the driver, so that a GPU can be reset: the library is shut down and the worker
+    /// ends. The next collection starts another.
+    pub fn release(&mut self) {
+        if let Some(open) = self.open.take() {
+            // Refused or hung, the end of the process lets go all the same.
+            let _ = open.worker.ask(Ask::Close, self.options.read_deadline);
+        }
+    }
+
+    /// Reads all GPUs and merges them with what is on the PCI bus.
+    pub fn collect(
+        &mut self,
+        kernel: &KernelDriver,
+        pci: &[PciDevice],
+        taken_at: Timestamp,
+    ) -> GpuCollection {
+        let mut run = Run {
+            taken_at,
+            begun: Instant::now(),
+            replaced: 0,
+            problems: Vec::new(),
+        };
+        let now = run.begun;
+        let mut gpus = Vec::new();
+        let state = match self.nothing_to_ask(kernel, pci) {
+            Some(why) => WorkerState::NotStarted { why },
+            None => match self.survey(&mut run, now, &mut gpus) {
+                Ok(()) => WorkerState::Answered {
+                    replaced: run.replaced,
+                },
+                Err(Closed::NotStarted(why)) => WorkerState::NotStarted { why },
+                Err(Closed::Failed { why, hung }) => WorkerState::Failed { why, hung },
+            },
+        };
+        let driver = self.driver(kernel, state);
+        let gpus = merge(gpus, pci, &driver.worker);
+        GpuCollection {
+            gpus,
+            driver,
+            problems: run.problems,
+        }
+    }
+
+    /// Why there is nothing to ask a driver library about, if so.
+    fn nothing_to_ask(&self, kernel: &KernelDriver, pci: &[PciDevice]) -> Option<String> {
+        match &self.options.library {
+            Library::None => Some(
+                "under a root other than / a driver library is loaded only when CUPEL_NVML names it"
+                    .to_owned(),
+            ),
+            Library::At(_) => None,
+            Library::Search => {
+                let any = pci.iter().any(PciDevice::is_nvidia_gpu)
+                    || kernel.version.value().is_some();
+                (!any).then(|| "no NVIDIA GPU on the PCI bus".to_owned())
+            }
+        }
+    }
+
+    /// Reads every GPU that NVML lists into `gpus`.
+    fn survey(
+        &mut self,
+        run: &mut Run,
+        now: Instant,
+        gpus: &mut Vec<Listed>,
+    ) -> Result<(), Closed> {
+        let Some(first) = self.list(run, now)? else {
+            return Ok(());
+        };
+        *gpus = survey::list(&first);
+        for listed in gpus.iter_mut() {
+            if let Some(skip) = self.skips.get(&listed.index)
+                && skip.until > now
+            {
+                skip.tell(listed);
+            }
+        }
+        let mut ended = Ok(());
+        for position in 0..gpus.len() {
+            let Some(listed) = gpus.get_mut(position) else {
+                break;
+            };
+            let skipped = self
+                .skips
+                .get(&listed.index)
+                .is_some_and(|skip| skip.until > now);
+            if skipped || listed.address.value().is_none() {
+                continue;
+            }
+            if let Err(closed) = &ended {
+                listed.give_up(&Group::ALL, &closed_why(closed), None);
+                continue;
+            }
+            if let Err(closed) = self.read(run, now, listed, &first) {
+                ended = Err(closed);
+            }
+        }
+        ended
+    }
+
+    /// The driver's list. Opens the driver again where a pause is over, so that its GPU gets a
+    /// handle, and where indices mean other GPUs than those that are left alone.
+    fn list(&mut self, run: &mut Run, now: Instant) -> Result<Option<Opened>, Closed> {
+        let over = self.skips.iter().any(|(_, skip)| skip.until <= now);
+        if over {
+            self.open = None;
+        }
+        self.opened(run, now)?;
+        let changed = |open: &Open| !same_list(&open.opened.gpus, &self.known);
+        if !self.skips.is_empty() && self.open.as_ref().is_some_and(changed) {
+            self.skips.clear();
+            self.open = None;
+            self.opened(run, now)?;
+        }
+        let Some(open) = &self.open else {
+            return Ok(None);
+        };
+        if self.known.len() != open.opened.gpus.len() {
+            self.known.clone_from(&open.opened.gpus);
+        }
+        for (known, told) in self.known.iter_mut().zip(&open.opened.gpus) {
+            if told.value().is_some() {
+                known.clone_from(told);
+            }
+        }
+        Ok(Some(open.opened.clone()))
+    }
+
+    /// Reads one GPU. An error ends the collection: the rest of this GPU says why.
+    fn read(
+        &mut self,
+        run: &mut Run,
+        now: Instant,
+        listed: &mut Listed,
+        first: &Opened,
+    ) -> Result<(), Closed> {
+        let index = listed.index;
+        let mut crashes = 0;
+        for (position, group) in Group::ALL.into_iter().enumerate() {
+            let rest = &Group::ALL[position..];
+            if run.begun.elapsed() > self.options.budget {
+                let why = format!(
+                    "time for reading GPUs ran out after {} s",
+                    self.options.budget.as_secs_f64()
+                );
+                listed.give_up(rest, &why, None);
+                return Err(Closed::Failed { why, hung: None });
+            }
+            let Some(open) = self.open.take() else {
+                return Ok(());
+            };
+            let ask = Ask::Read { gpu: index, group };
+            let lost = match open.worker.ask(ask, self.options.read_deadline) {
+                Ok((worker, result)) => {
+                    self.open = Some(Open { worker, ..open });
+                    match result {
+                        Ok(answer) => survey::fill(&mut listed.gpu, *answer),
+                        Err(error) => survey::fail(&mut listed.gpu, group, &error.to_string()),
+                    }
+                    continue;
+                }
+                Err(lost) => lost,
+            };
+            let why = lost.why();
+            run.problem(format!("GPU {index}: {why}"));
+            let hang = run.hang(&lost);
+            crashes += 1;
+            let leave_alone = hang.is_some() || crashes >= CRASHES_MAX;
+            if leave_alone {
+                let hung = hang.as_ref().map(Hang::told);
+                listed.give_up(rest, &why, hung);
+                self.leave_alone(index, now, why, hang);
+                if let Some(skip) = self.skips.get_mut(&index) {
+                    skip.address = listed.address.clone();
+                    skip.identity = (position > 0).then(|| listed.gpu.identity.clone());
+                }
+            } else {
+                survey::fail(&mut listed.gpu, group, &why);
+            }
+            run.replaced += 1;
+            if let Err(closed) = self.reopened(run, now, first) {
+                if !leave_alone {
+                    listed.give_up(&Group::ALL[position + 1..], &closed_why(&closed), None);
+                }
+                return Err(closed);
+            }
+            if leave_alone {
+                return Ok(());
+            }
+        }
+        self.skips.remove(&index);
+        Ok(())
+    }
+
+    fn leave_alone(&mut self, index: u32, now: Instant, why: String, hung: Option<Hang>) {
+        let earlier = self.skips.remove(&index);
+        let failures = earlier
+            .as_ref()
+            .map_or(1, |skip| skip.failures.saturating_add(1));
+        let (address, identity) = match earlier {
+            Some(skip) => (skip.address, skip.identity),
+            None => (Reading::default(), None),
+        };
+        let skip = Skip {
+            failures,
+            until: now + retry_after(failures),
+            why,
+            hung,
+            address,
+            identity,
+        };
+        self.skips.insert(index, skip);
+    }
+
+    /// Opens the driver again after a worker was lost, and holds its list against the first one.
+    fn reopened(&mut self, run: &mut Run, now: Instant, first: &Opened) -> Result<(), Closed> {
+        self.opened(run, now)?;
+        let Some(open) = &self.open else {
+            return Ok(());
+        };
+        if same_list(&open.opened.gpus, &first.gpus) {
+            return Ok(());
+        }
+        self.open = None;
+        Err(Closed::Failed {
+            why: "the driver's list of GPUs changed while they were read; run again".to_owned(),
+            hung: None,
+        })
+    }
+
+    /// Makes sure that the driver is open. A GPU on which opening hangs or crashes is left alone.
+    fn opened(&mut self, run: &mut Run, now: Instant) -> Result<(), Closed> {
+        if self.open.is_some() {
+            return Ok(());
+        }
+        let mut crashed: BTreeMap<u32, u32> = BTreeMap::new();
+        loop {
+            let skip: Vec<u32> = self
+                .skips
+                .iter()
+                .filter(|(_, skip)| skip.until > now)
+                .map(|(index, _)| *index)
+                .collect();
+            let lost = match self.open_once(&skip)? {
+                Ok(open) => {
+                    self.open = Some(open);
+                    return Ok(());
+                }
+                Err(lost) => lost,
+            };
+            let why = lost.why();
+            let hang = run.hang(&lost);
+            let concerned = lost.call.as_ref().and_then(|call| call.gpu);
+            let Some(index) = concerned.filter(|index| !skip.contains(index)) else {
+                let hung = hang.as_ref().map(Hang::told);
+                self.wedged = hang;
+                return Err(Closed::Failed { why, hung });
+            };
+            run.problem(format!("GPU {index}: {why}"));
+            run.replaced += 1;
+            let crashes = crashed.entry(index).or_default();
+            *crashes += 1;
+            if hang.is_some() || *crashes >= CRASHES_MAX {
+                self.leave_alone(index, now, why, hang);
+            }
+        }
+    }
+
+    /// One attempt with one worker: the outer error ends the collection, the inner one is a lost
+    /// worker.
+    fn open_once(&self, skip: &[u32]) -> Result<Result<Open, Lost>, Closed> {
+        if unreaped() >= UNREAPED_MAX {
+            return Err(Closed::Failed {
+                why: format!(
+                    "{UNREAPED_MAX} earlier GPU workers cannot be killed: no further one is started until one of them dies"
+                ),
+                hung: self.wedged.as_ref().map(Hang::told),
+            });
+        }
+        let mut worker = match Worker::start(&self.options.worker, self.options.open_deadline) {
+            Ok(worker) => worker,
+            Err(lost) => return Ok(Err(lost)),
+        };
+        let mut refused = Vec::new();
+        for library in self.candidates() {
+            let ask = Ask::Open {
+                library: library.clone(),
+                skip: skip.to_vec(),
+            };
+            let (living, result) = match worker.ask(ask, self.options.open_deadline) {
+                Ok(answered) => answered,
+                Err(lost) => return Ok(Err(lost)),
+            };
+            worker = living;
+            match result.map(|answer| *answer) {
+                Ok(Answer::Opened(opened)) => {
+                    return Ok(Ok(Open {
+                        worker,
+                        library,
+                        opened,
+                    }));
+                }
+                // Admitted answers are of the kind that was asked for.
+                Ok(_) => refused.push(format!("{library}: no list of GPUs")),
+                Err(error) if error.call == "dlopen" => refused.push(error.what),
+                Err(error) => return Err(not_opened(&library, &error)),
+            }
+        }
+        let why = refused.join("; ");
+        Err(match &self.options.library {
+            // It is there, and cannot be loaded: broken, or for another machine.
+            Library::At(path) if path.exists() => Closed::Failed {
+                why: format!("cannot load the driver library: {why}"),
+                hung: None,
+            },
+            Library::At(_) | Library::Search | Library::None => {
+                Closed::NotStarted(format!("no driver library: {why}"))
+            }
+        })
+    }
+
+    fn candidates(&self) -> Vec<String> {
+        match &self.options.library {
+            Library::None => Vec::new(),
+            Library::At(path) => vec![path.to_string_lossy().into_owned()],
+            Library::Search => SEARCH
+                .into_iter()
+                .filter(|path| !path.starts_with('/') || std::path::Path::new(path).exists())
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
+
+    fn driver(&self, kernel: &KernelDriver, worker: WorkerState) -> Driver {
+        let told = self.open.as_ref();
+        let why = match &worker {
+            WorkerState::Answered { .. } => "the worker was lost".to_owned(),
+            WorkerState::NotStarted { why } | WorkerState::Failed { why, .. } => why.clone(),
+        };
+        let lack = |pick: fn(&Opened) -> &Reading<String>| match (told, &worker) {
+            (Some(open), _) => pick(&open.opened).clone(),
+            (None, WorkerState::NotStarted { .. }) => Reading::absent(&why),
+            (None, WorkerState::Answered { .. } | WorkerState::Failed { .. }) => {
+                Reading::failed(&why)
+            }
+        };
+        Driver {
+            kernel_version: kernel.version.clone(),
+            flavour: kernel.flavour.clone(),
+            library_version: lack(|opened| &opened.driver_version),
+            nvml_version: lack(|opened| &opened.nvml_version),
+            cuda_version: lack(|opened| &opened.cuda_version),
+            library_path: match told {
+                Some(open) => open
+                    .opened
+                    .library_path
+                    .clone()
+                    .or(Reading::Value(open.library.clone())),
+                None => lack(|opened| &opened.library_path),
+            },
+            worker,
+        }
+    }
+}
+
+/// Whether two lists can be of the same GPUs: as many, and no index with two addresses.
+fn same_list(one: &[Reading<PciAddress>], other: &[Reading<PciAddress>]) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|pair| match pair {
+            (Reading::Value(one), Reading::Value(other)) => one == other,
+            _ => true,
+        })
+}
+
+fn not_opened(library: &str, error: &WorkerError) -> Closed {
+    Closed::Failed {
+        why: format!("{library}: {error}"),
+        hung: None,
+    }
+}
+
+fn closed_why(closed: &Closed) -> String {
+    match closed {
+        Closed::NotStarted(why) | Closed::Failed { why, .. } => why.clone(),
+    }
+}

@@ -1,0 +1,176 @@
+//! The client over several collections, and what it makes of libraries that are none.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use cupel_fake_driver::models::Model;
+use cupel_fake_driver::state::Act;
+use cupel_hardware::gpu::{Client, Library, WorkerProgram, collect};
+use cupel_model::Reading;
+use cupel_model::snapshot::WorkerState;
+
+use crate::bench::{Bench, DEADLINE, SLACK, children, eight, eight_functions, faulty, kernel, now};
+
+#[test]
+fn a_gpu_that_hung_is_left_alone_and_still_told_of() {
+    let bench = faulty(Model::H200, "nvmlDeviceGetPowerUsage", Some(5), Act::Hang);
+    let mut client = Client::new(bench.options.clone());
+    let first = client.collect(&kernel(), &eight_functions(), now());
+    let begun = Instant::now();
+    let second = client.collect(&kernel(), &eight_functions(), now());
+    assert!(
+        begun.elapsed() < DEADLINE,
+        "asked again: {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(second.gpus[5].hung, first.gpus[5].hung);
+    assert_eq!(second.gpus[5].identity, first.gpus[5].identity);
+    assert_eq!(second.gpus[5].pci, first.gpus[5].pci);
+    assert!(second.gpus[5].thermal.power_watts.is_failed());
+    assert!(second.gpus[4].thermal.power_watts.value().is_some());
+    assert_eq!(second.driver.worker, WorkerState::Answered { replaced: 0 });
+}
+
+#[test]
+fn a_client_sees_what_changes_and_lets_go() {
+    let mut state = eight(Model::H200);
+    let bench = Bench::new(&state);
+    let mut client = Client::new(bench.options.clone());
+    let first = client.collect(&kernel(), &eight_functions(), now());
+    assert_eq!(
+        first.gpus[0].processes.recovery_action,
+        Reading::Value("none".to_owned())
+    );
+    state.gpus[0].recovery_action = Some(2);
+    bench.put(&state);
+    let second = client.collect(&kernel(), &eight_functions(), now());
+    assert_eq!(
+        second.gpus[0].processes.recovery_action,
+        Reading::Value("node-reboot".to_owned())
+    );
+    client.release();
+    let third = client.collect(&kernel(), &eight_functions(), now());
+    assert_eq!(third.gpus, second.gpus);
+}
+
+#[test]
+fn a_library_that_is_none_is_told_in_words() {
+    let bench = Bench::new(&eight(Model::H200));
+    let read = |library| {
+        let mut options = bench.options.clone();
+        options.library = library;
+        collect(&options, &kernel(), &eight_functions(), now())
+    };
+    let missing = read(Library::At("/no/such/libnvidia-ml.so.1".into()));
+    let WorkerState::NotStarted { why } = &missing.driver.worker else {
+        panic!("{:?}", missing.driver.worker);
+    };
+    assert!(why.contains("/no/such/libnvidia-ml.so.1"), "{why}");
+    assert_eq!(missing.gpus.len(), 8);
+    assert!(matches!(
+        missing.gpus[0].identity.serial,
+        Reading::Absent(_)
+    ));
+
+    let broken = bench.directory.path().join("broken.so");
+    fs::write(&broken, b"not a library").expect("write");
+    let broken = read(Library::At(broken));
+    assert!(
+        matches!(broken.driver.worker, WorkerState::Failed { hung: None, .. }),
+        "{:?}",
+        broken.driver.worker
+    );
+
+    let none = read(Library::None);
+    assert!(matches!(none.driver.worker, WorkerState::NotStarted { .. }));
+}
+
+#[test]
+fn a_driver_that_does_not_initialise_is_told_in_its_own_words() {
+    for (code, words) in [
+        (18, "Driver/library version mismatch"),
+        (9, "Driver Not Loaded"),
+    ] {
+        let mut state = eight(Model::H200);
+        state.init = code;
+        let (collection, _) = Bench::new(&state).read();
+        let WorkerState::Failed { why, hung: None } = &collection.driver.worker else {
+            panic!("{:?}", collection.driver.worker);
+        };
+        assert!(why.contains(words), "{why}");
+        assert!(collection.gpus[0].identity.serial.is_failed());
+    }
+}
+
+#[test]
+fn a_program_that_is_no_worker_is_refused() {
+    let bench = Bench::new(&eight(Model::H200));
+    for (program, wanted) in [
+        ("/bin/true", "ended with status 0"),
+        // Echoes nothing and waits: no greeting.
+        ("/bin/cat", "did not return within"),
+        ("/no/such/worker", "cannot start"),
+    ] {
+        let mut options = bench.options.clone();
+        options.worker = WorkerProgram::File(program.into());
+        let begun = Instant::now();
+        let collection = collect(&options, &kernel(), &eight_functions(), now());
+        assert!(begun.elapsed() < DEADLINE + SLACK, "{program}");
+        let WorkerState::Failed { why, .. } = &collection.driver.worker else {
+            panic!("{program}: {:?}", collection.driver.worker);
+        };
+        assert!(why.contains(wanted), "{program}: {why}");
+    }
+}
+
+#[test]
+fn two_gpus_that_hang_cost_two_deadlines() {
+    let state = eight(Model::H200)
+        .with_fault("nvmlDeviceGetName", Some(1), Act::Hang)
+        .with_fault("nvmlDeviceGetHandleByIndex_v2", Some(6), Act::Hang);
+    let bench = Bench::new(&state);
+    let (collection, took) = bench.read();
+    assert!(took < 2 * DEADLINE + SLACK, "{took:?}");
+    let hung: Vec<_> = collection
+        .gpus
+        .iter()
+        .map(|gpu| gpu.hung.as_ref().map(|hung| hung.call.as_str()))
+        .collect();
+    assert_eq!(hung[1], Some("nvmlDeviceGetName"));
+    assert_eq!(hung[6], Some("nvmlDeviceGetHandleByIndex_v2"));
+    assert_eq!(hung.iter().flatten().count(), 2);
+    assert!(collection.gpus[7].identity.serial.value().is_some());
+}
+
+/// The only test that counts children runs in a process of its own: itself, started anew.
+#[test]
+fn no_child_is_left_behind() {
+    const ALONE: &str = "CUPEL_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let own = std::env::current_exe().expect("own path");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a test that needs a process of its own"
+        )]
+        let output = std::process::Command::new(own)
+            .args(["--exact", "client::no_child_is_left_behind", "--nocapture"])
+            .env(ALONE, "1")
+            .output()
+            .expect("run");
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        return;
+    }
+    for act in [Act::Hang, Act::Crash, Act::Slow(0)] {
+        faulty(Model::H200, "nvmlDeviceGetUUID", Some(2), act).read();
+        assert_eq!(children(), []);
+    }
+    let mut options = Bench::new(&eight(Model::L40s)).options;
+    options.read_deadline = Duration::from_millis(200);
+    drop(Client::new(options));
+    assert_eq!(children(), []);
+}
