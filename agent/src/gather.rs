@@ -2,17 +2,15 @@
 //!
 //! # Invariants
 //! - A snapshot from a file is taken as it is: its own remembered parts, its own previous sample.
-//! - The time between two samples is measured by a clock that never jumps.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use cupel_hardware::collect::{CollectOptions, collect};
 use cupel_hardware::gpu::WorkerProgram;
 use cupel_model::Snapshot;
-use cupel_model::snapshot::{Previous, RememberedPart};
-use cupel_model::units::Seconds;
+use cupel_model::snapshot::RememberedPart;
 
 use crate::config::Settings;
 use crate::context::Context;
@@ -55,6 +53,16 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
     Ok(interval)
 }
 
+/// How much of a machine is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Everything.
+    Whole,
+    /// All but the management controller's sensors and event log, which take seconds and which no
+    /// check looks at.
+    WithoutBmcDetails,
+}
+
 /// The snapshot that the options ask for. A snapshot of this machine carries the parts remembered
 /// from earlier runs, and what it sees in good order is remembered for later ones.
 ///
@@ -65,33 +73,33 @@ pub fn snapshot(
     settings: &Settings,
     source: &SourceArgs,
 ) -> anyhow::Result<Snapshot> {
+    snapshot_of_depth(context, settings, source, Depth::Whole)
+}
+
+/// The same, without what takes long when it is not needed.
+///
+/// # Errors
+/// As [`snapshot`].
+pub fn snapshot_of_depth(
+    context: &Context,
+    settings: &Settings,
+    source: &SourceArgs,
+    depth: Depth,
+) -> anyhow::Result<Snapshot> {
     if let Some(path) = &source.from {
         return snapshot_file::load(path).context("cannot use the file of --from");
     }
-    let options = options(context, settings);
-    let previous = source.interval.map(|interval| {
-        let begun = Instant::now();
-        let first = collect(&CollectOptions {
-            with_kernel_log: false,
-            ..options.clone()
-        });
-        std::thread::sleep(interval.saturating_sub(begun.elapsed()));
-        (begun, first)
-    });
-    let begun = Instant::now();
-    let mut snapshot = collect(&options);
-    snapshot.previous = previous.and_then(|(earlier, first)| {
-        let elapsed = begun.duration_since(earlier).as_secs_f64();
-        Some(Previous {
-            elapsed_seconds: Seconds::new(elapsed).ok()?,
-            snapshot: Box::new(first),
-        })
+    let mut snapshot = collect(&CollectOptions {
+        with_bmc_details: depth == Depth::Whole,
+        interval: source.interval,
+        ..options(context, settings)
     });
     let directory = context.state_dir();
-    snapshot.remembered = state::remembered(&directory);
+    let node = snapshot.node.id.value().cloned();
+    snapshot.remembered = state::remembered(&directory, node.as_deref());
     let parts = cupel_health::remember(&snapshot);
     if is_news(&parts, &snapshot.remembered) {
-        state::remember(&directory, parts);
+        state::remember(&directory, node.as_deref(), parts);
     }
     Ok(snapshot)
 }

@@ -1,6 +1,7 @@
 //! What outlives a run: `parts.json`, the parts of this node as last seen in good order.
 //!
 //! # Invariants
+//! - It is of one node: what a disk brings along from another chassis is forgotten.
 //! - It is replaced atomically: whoever reads it sees the old file or the new one.
 //! - It is a help, not a need: a directory that is missing or read-only, or a damaged file, is a
 //!   note in the log and never an error.
@@ -30,6 +31,8 @@ const PARTS_CAP: u64 = 4 << 20;
 #[serde(deny_unknown_fields)]
 struct Parts {
     schema_version: u32,
+    /// Id of the node that has them: a disk may move to another chassis.
+    node: Option<String>,
     parts: Vec<RememberedPart>,
 }
 
@@ -49,11 +52,15 @@ pub fn directory(root: &Root) -> PathBuf {
     root.path().join(STATE_DIRECTORY.trim_start_matches('/'))
 }
 
-/// The parts remembered in a directory; none where there is no file.
-pub fn remembered(directory: &Path) -> Vec<RememberedPart> {
+/// The parts of a node remembered in a directory; none where there is no file.
+pub fn remembered(directory: &Path, node: Option<&str>) -> Vec<RememberedPart> {
     let path = directory.join(PARTS);
     match load(&path) {
-        Ok(parts) => parts,
+        Ok(stored) if stored.node.as_deref() == node => stored.parts,
+        Ok(stored) => {
+            tracing::info!("{}: of another node, {:?}", path.display(), stored.node);
+            Vec::new()
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => {
             tracing::info!(
@@ -65,7 +72,7 @@ pub fn remembered(directory: &Path) -> Vec<RememberedPart> {
     }
 }
 
-fn load(path: &Path) -> io::Result<Vec<RememberedPart>> {
+fn load(path: &Path) -> io::Result<Parts> {
     let file = File::open(path)?;
     if file.metadata()?.len() > PARTS_CAP {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "too large"));
@@ -78,14 +85,15 @@ fn load(path: &Path) -> io::Result<Vec<RememberedPart>> {
         );
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
-    Ok(parts.parts)
+    Ok(parts)
 }
 
-/// Remembers parts for the next run.
-pub fn remember(directory: &Path, parts: Vec<RememberedPart>) {
+/// Remembers a node's parts for the next run.
+pub fn remember(directory: &Path, node: Option<&str>, parts: Vec<RememberedPart>) {
     let path = directory.join(PARTS);
     let parts = Parts {
         schema_version: SCHEMA_VERSION,
+        node: node.map(str::to_owned),
         parts,
     };
     let result = serde_json::to_vec_pretty(&parts)
@@ -152,21 +160,29 @@ mod tests {
     fn parts_are_remembered_and_replaced() {
         let directory = tempfile::tempdir().expect("directory");
         let state = directory.path().join("lib/cupel");
-        assert_eq!(remembered(&state), Vec::new());
-        remember(&state, vec![part()]);
-        remember(&state, vec![part(), part()]);
-        assert_eq!(remembered(&state), vec![part(), part()]);
+        assert_eq!(remembered(&state, Some("n1")), Vec::new());
+        remember(&state, Some("n1"), vec![part()]);
+        remember(&state, Some("n1"), vec![part(), part()]);
+        assert_eq!(remembered(&state, Some("n1")), vec![part(), part()]);
         let names: Vec<_> = fs::read_dir(&state).expect("list").collect();
         assert_eq!(names.len(), 1, "nothing is left beside it: {names:?}");
+    }
+
+    #[test]
+    fn parts_of_another_node_are_forgotten() {
+        let directory = tempfile::tempdir().expect("directory");
+        remember(directory.path(), Some("n1"), vec![part()]);
+        assert_eq!(remembered(directory.path(), Some("n2")), Vec::new());
+        assert_eq!(remembered(directory.path(), None), Vec::new());
     }
 
     #[test]
     fn what_is_damaged_is_forgotten_and_what_is_forbidden_is_no_error() {
         let directory = tempfile::tempdir().expect("directory");
         fs::write(directory.path().join(PARTS), "{").expect("write");
-        assert_eq!(remembered(directory.path()), Vec::new());
+        assert_eq!(remembered(directory.path(), None), Vec::new());
         let file = directory.path().join(PARTS);
-        remember(&file, vec![part()]);
+        remember(&file, None, vec![part()]);
         assert_eq!(fs::read(&file).expect("read"), b"{");
     }
 

@@ -6,7 +6,7 @@ use cupel_health::Modes;
 use crate::config::Settings;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::gather::{self, SourceArgs};
+use crate::gather::{self, Depth, SourceArgs};
 use crate::output::Format;
 use crate::platforms;
 use crate::render;
@@ -55,7 +55,8 @@ pub fn modes(settings: &Settings) -> anyhow::Result<Modes> {
 pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let settings = context.settings()?;
     let modes = modes(&settings)?;
-    let snapshot = gather::snapshot(context, &settings, &args.source)?;
+    let snapshot =
+        gather::snapshot_of_depth(context, &settings, &args.source, Depth::WithoutBmcDetails)?;
     let platform = platforms::choose(
         &context.root,
         &settings,

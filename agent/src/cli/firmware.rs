@@ -4,7 +4,7 @@ use cupel_model::SCHEMA_VERSION;
 
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::gather::{self, SourceArgs};
+use crate::gather::{self, Depth, SourceArgs};
 use crate::output::Format;
 use crate::render::inventory;
 
@@ -32,7 +32,7 @@ Exit codes: 0 listed (what could not be read says so), 2 wrong usage or input")]
 pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let Command::Status(source) = &args.command;
     let settings = context.settings()?;
-    let snapshot = gather::snapshot(context, &settings, source)?;
+    let snapshot = gather::snapshot_of_depth(context, &settings, source, Depth::WithoutBmcDetails)?;
     match context.format {
         Format::Json => {
             let versions = serde_json::json!({

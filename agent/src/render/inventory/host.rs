@@ -267,25 +267,23 @@ pub(super) fn bmc(snapshot: &Snapshot, detail: Detail) -> Section {
 
 pub(super) fn services(snapshot: &Snapshot) -> Section {
     let mut section = Section::new("Services");
-    let (missing, known): (Vec<_>, Vec<_>) = snapshot
-        .services
-        .iter()
-        .partition(|service| matches!(service.active_state, Reading::Absent(_)));
     let mut grid = Grid::new(&["Unit", "State", "Detail"]);
-    for service in known {
-        grid.row([
-            printable(&service.name).into_owned(),
-            cell(&service.active_state),
-            cell(&service.sub_state),
-        ]);
+    let mut others: Vec<(String, Vec<String>)> = Vec::new();
+    for service in &snapshot.services {
+        let name = printable(&service.name).into_owned();
+        if service.active_state.value().is_some() {
+            grid.row([name, cell(&service.active_state), cell(&service.sub_state)]);
+            continue;
+        }
+        let why = told(&service.active_state);
+        match others.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, names)) => names.push(name),
+            None => others.push((why, vec![name])),
+        }
     }
     section.grid = grid;
-    if !missing.is_empty() {
-        let names: Vec<_> = missing
-            .iter()
-            .map(|service| service.name.as_str())
-            .collect();
-        section.note(format!("not installed: {}", names.join(", ")));
+    for (why, names) in others {
+        section.note(format!("{why}: {}", names.join(", ")));
     }
     if snapshot.services.is_empty() {
         section.note("none was asked about");
