@@ -110,12 +110,21 @@ impl<'a> Context<'a> {
             dropped,
             ..told.unwrap_or_default()
         });
+        // A GPU that the driver cannot read has no module id: its socket is the one it had.
+        let own = slot_name(platform, gpu);
+        let known = remembered
+            .and_then(|part| part.slot.as_deref())
+            .map(|slot| renamed(platform, slot));
+        let slot = if gpu.in_driver.get() == Some(true) && loss.is_none() {
+            own.or(known)
+        } else {
+            known.or(own)
+        };
         GpuPart {
             gpu,
             remembered,
             loss,
-            slot: slot_name(platform, gpu)
-                .or_else(|| remembered.and_then(|part| part.slot.clone())),
+            slot,
         }
     }
 
@@ -162,23 +171,26 @@ impl<'a> Context<'a> {
             index: part.index,
             serial: part.serial.clone(),
             pci: part.pci,
-            slot: part.slot.as_deref().map(|slot| self.renamed(slot)),
+            slot: part
+                .slot
+                .as_deref()
+                .map(|slot| renamed(self.platform, slot)),
         }
     }
+}
 
-    /// The platform's name for a slot that is given as `SXM n`.
-    fn renamed(&self, slot: &str) -> String {
-        self.platform
-            .into_iter()
-            .flat_map(|platform| &platform.slots)
-            .find(|name| {
-                name.pci_slot.as_deref() == Some(slot)
-                    || name.module_id.is_some_and(|module| {
-                        slot.strip_prefix("SXM ") == Some(&module.to_string())
-                    })
-            })
-            .map_or_else(|| slot.to_owned(), |name| name.name.clone())
-    }
+/// The platform's name for a slot that is given as `SXM n` or by its physical number.
+fn renamed(platform: Option<&Platform>, slot: &str) -> String {
+    platform
+        .into_iter()
+        .flat_map(|platform| &platform.slots)
+        .find(|name| {
+            name.pci_slot.as_deref() == Some(slot)
+                || name
+                    .module_id
+                    .is_some_and(|module| slot.strip_prefix("SXM ") == Some(&module.to_string()))
+        })
+        .map_or_else(|| slot.to_owned(), |name| name.name.clone())
 }
 
 fn passed_through(snapshot: &Snapshot) -> bool {
@@ -194,12 +206,21 @@ fn seen_in_this_boot(snapshot: &Snapshot, seen_at: Timestamp) -> bool {
 }
 
 /// What is remembered of this GPU: the part in the same slot if its serial is not another one now,
-/// else the part at the same address.
+/// else the part at the same address, unless that one sits elsewhere now: addresses shift when a
+/// device vanishes.
 fn remembered_gpu<'a>(snapshot: &'a Snapshot, gpu: &Gpu) -> Option<&'a RememberedPart> {
     let serial = gpu.identity.serial.value();
     let same = |part: &&RememberedPart| {
         part.kind == ComponentKind::Gpu
             && (serial.is_none() || part.serial.is_none() || part.serial.as_ref() == serial)
+    };
+    let elsewhere = |part: &&RememberedPart| {
+        part.serial.is_some()
+            && part.serial.as_ref() != serial
+            && snapshot
+                .gpus
+                .iter()
+                .any(|other| other.identity.serial.value() == part.serial.as_ref())
     };
     let slot = gpu.slot.value();
     let pci = gpu.pci.get();
@@ -213,6 +234,7 @@ fn remembered_gpu<'a>(snapshot: &'a Snapshot, gpu: &Gpu) -> Option<&'a Remembere
                 .remembered
                 .iter()
                 .filter(same)
+                .filter(|part| !elsewhere(part))
                 .find(|part| pci.is_some() && part.pci == pci)
         })
 }

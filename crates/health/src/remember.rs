@@ -104,7 +104,10 @@ fn seen(snapshot: &Snapshot) -> Vec<RememberedPart> {
     let adapters = snapshot.rdma.iter().filter_map(|device| {
         device.pci.get().map(|pci| RememberedPart {
             kind: ComponentKind::Rdma,
-            index: None,
+            index: match &device.ports[..] {
+                [port] => Some(port.number),
+                [..] => None,
+            },
             slot: device.slot.value().cloned(),
             pci: Some(pci),
             serial: device.serial.value().cloned(),

@@ -169,7 +169,9 @@ fn absentees<'a>(context: &Context<'a>) -> Vec<&'a RememberedPart> {
             let same = |known: &Option<String>, read: Option<&String>| {
                 known.is_some() && known.as_ref() == read
             };
-            same(&part.slot, gpu.slot.value())
+            now.remembered
+                .is_some_and(|known| std::ptr::eq(known, part))
+                || same(&part.slot, gpu.slot.value())
                 || same(&part.serial, gpu.identity.serial.value())
                 || same(&part.uuid, gpu.identity.uuid.value())
                 || (part.slot.is_none() && part.pci.is_some() && part.pci == gpu.pci.get())

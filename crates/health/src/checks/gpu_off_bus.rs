@@ -261,6 +261,28 @@ mod tests {
     }
 
     #[test]
+    fn a_gpu_that_the_driver_lost_keeps_its_socket() {
+        let mut node = Node::good();
+        node.snapshot.remembered = crate::remember(&node.snapshot);
+        let gpu = node.gpu(3);
+        *gpu = cupel_model::snapshot::Gpu {
+            pci: gpu.pci.clone(),
+            slot: "port 0000:5c:01.0".to_owned().into(),
+            on_bus: true.into(),
+            in_driver: false.into(),
+            ..Default::default()
+        };
+        let report = evaluate(&node.snapshot, node.platform.as_ref(), &Modes::default());
+        assert_eq!(report.findings.len(), 1, "{:#?}", report.findings);
+        assert_eq!(report.findings[0].code, CODE);
+        assert_eq!(report.findings[0].component.slot.as_deref(), Some("SXM 4"));
+        assert_eq!(
+            report.findings[0].component.serial.as_deref(),
+            Some("1650123000003")
+        );
+    }
+
+    #[test]
     fn a_gpu_that_left_the_bus_list_is_named_by_what_is_remembered() {
         let mut node = Node::good();
         node.lose(3);
