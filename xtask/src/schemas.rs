@@ -18,10 +18,12 @@ pub fn run(workspace: &Workspace, check: bool) -> anyhow::Result<u8> {
 /// File names and their text.
 fn all() -> anyhow::Result<Vec<(String, String)>> {
     Ok(vec![
-        file::<cupel_model::Snapshot>("snapshot")?,
+        file::<cupel_agent::bringup::BringupReport>("bringup")?,
+        file::<cupel_burnin::BurnInResult>("burn-in")?,
         file::<cupel_model::CheckReport>("check-report")?,
         file::<cupel_model::Event>("event")?,
         file::<cupel_model::Platform>("platform")?,
+        file::<cupel_model::Snapshot>("snapshot")?,
     ])
 }
 
