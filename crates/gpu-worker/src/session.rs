@@ -172,11 +172,19 @@ fn load(library: &str, announcer: &Announcer<'_>) -> Result<(), WorkerError> {
             std::mem::forget(loaded);
             Ok(())
         }
-        Err(error) => Err(WorkerError {
-            call: "dlopen".to_owned(),
-            code: None,
-            what: error.to_string(),
-        }),
+        Err(error) => {
+            use std::error::Error;
+            // The loader's own words are the error's source; they name the file.
+            let what = error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            let what: String = what.chars().filter(|c| !c.is_control()).take(400).collect();
+            Err(WorkerError {
+                call: "dlopen".to_owned(),
+                code: None,
+                what,
+            })
+        }
     }
 }
 

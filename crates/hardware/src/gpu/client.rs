@@ -265,11 +265,21 @@ impl Client {
             self.open = None;
         }
         self.opened(run, now)?;
-        let changed = |open: &Open| !same_list(&open.opened.gpus, &self.known);
-        if !self.skips.is_empty() && self.open.as_ref().is_some_and(changed) {
-            self.skips.clear();
-            self.open = None;
-            self.opened(run, now)?;
+        let changed = !self.known.is_empty()
+            && self
+                .open
+                .as_ref()
+                .is_some_and(|open| !same_list(&open.opened.gpus, &self.known));
+        if changed {
+            self.known.clear();
+            let before = self.skips.len();
+            // Those of this very collection go by the new list.
+            self.skips
+                .retain(|_, skip| skip.until == now + retry_after(skip.failures));
+            if self.skips.len() < before {
+                self.open = None;
+                self.opened(run, now)?;
+            }
         }
         let Some(open) = &self.open else {
             return Ok(None);
@@ -461,7 +471,9 @@ impl Client {
                 }
                 // Admitted answers are of the kind that was asked for.
                 Ok(_) => refused.push(format!("{library}: no list of GPUs")),
-                Err(error) if error.call == "dlopen" => refused.push(error.what),
+                Err(error) if error.call == "dlopen" => {
+                    refused.push(format!("{library}: {}", error.what));
+                }
                 Err(error) => return Err(not_opened(&library, &error)),
             }
         }
