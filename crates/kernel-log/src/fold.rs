@@ -43,29 +43,38 @@ impl Folder {
             event.code.clone(),
             event.raw.clone(),
         );
+        if self.merged(&by_text, &event) {
+            return;
+        }
         let by_code = || Key::Code(event.source, event.kind, event.pci, event.code.clone());
-        let key = if self.has_room(&by_text, Self::LIMIT) {
+        let key = if self.index.len() < Self::LIMIT {
             by_text
-        } else if self.has_room(&by_code(), 2 * Self::LIMIT) {
+        } else if self.merged(&by_code(), &event) {
+            return;
+        } else if self.index.len() < 2 * Self::LIMIT {
             by_code()
         } else {
             Key::Kind(event.source, event.kind)
         };
-        match self.index.get(&key).and_then(|i| self.events.get_mut(*i)) {
-            Some(known) => merge(known, &event),
-            None => {
-                self.index.insert(key, self.events.len());
-                self.events.push(Event {
-                    first: event.first.or(event.time),
-                    last: event.last.or(event.time),
-                    ..event
-                });
-            }
+        if self.merged(&key, &event) {
+            return;
         }
+        self.index.insert(key, self.events.len());
+        self.events.push(Event {
+            first: event.first.or(event.time),
+            last: event.last.or(event.time),
+            ..event
+        });
     }
 
-    fn has_room(&self, key: &Key, limit: usize) -> bool {
-        self.index.contains_key(key) || self.index.len() < limit
+    /// Merges into the event of that key, if there is one.
+    fn merged(&mut self, key: &Key, event: &Event) -> bool {
+        let known = self.index.get(key).and_then(|i| self.events.get_mut(*i));
+        let found = known.is_some();
+        if let Some(known) = known {
+            merge(known, event);
+        }
+        found
     }
 
     /// The folded events, in the order of their first appearance.

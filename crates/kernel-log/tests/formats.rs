@@ -190,7 +190,7 @@ fn formats() -> Vec<(&'static str, String, LogSource)> {
         (
             "short-monotonic",
             written(|m| format!("{}host kernel: ", dmesg(m))),
-            Kernel,
+            Unknown,
         ),
         (
             "short-unix",

@@ -5,7 +5,8 @@
 //! After `dmesg`'s bracket, `host kernel:` is journalctl's short-monotonic.
 //!
 //! # Invariants
-//! - Only the tag `kernel` is the kernel; any other tag is a program.
+//! - Only the tag `kernel` behind a time is the kernel; any other tag is a program. Without a time
+//!   of the log's own, `kernel:` may be what a program wrote: the source stays unknown.
 
 use cupel_model::{LogSource, Timestamp};
 
@@ -17,12 +18,17 @@ pub(super) fn layer<'a>(line: &'a str, options: &Options) -> Option<Layer<'a>> {
         let (source, rest) = tagged(rest).unwrap_or((LogSource::Unknown, rest));
         return Some(Layer { time, source, rest });
     }
-    // Without a time, only the kernel's own tag behind a host is a prefix.
-    let (host, rest) = line.split_once(' ')?;
-    let rest = rest.strip_prefix("kernel: ")?;
-    is_host(host).then_some(Layer {
+    // Without a time, only the kernel's own tag is a prefix.
+    let rest = match line.strip_prefix("kernel: ") {
+        Some(rest) => rest,
+        None => {
+            let (_, rest) = line.split_once(' ').filter(|(host, _)| is_host(host))?;
+            rest.strip_prefix("kernel: ")?
+        }
+    };
+    Some(Layer {
         time: None,
-        source: LogSource::Kernel,
+        source: LogSource::Unknown,
         rest,
     })
 }
@@ -156,7 +162,8 @@ mod tests {
             ("Aug 30 11:43:09 host systemd[1]: x", when, LogSource::User),
             ("Aug 30 11:43:09 host gpud: x", when, LogSource::User),
             ("2024-08-30T11:43:09Z x", when, LogSource::Unknown),
-            ("host kernel: x", None, LogSource::Kernel),
+            ("host kernel: x", None, LogSource::Unknown),
+            ("kernel: x", None, LogSource::Unknown),
         ] {
             let layer = layer(line, &options).expect(line);
             assert_eq!(layer.time.map(|t| t.to_string()).as_deref(), time, "{line}");

@@ -9,28 +9,38 @@ use super::{Accept, Opened, Thread, address, event};
 
 const SAYS: &str = "fallen off the bus";
 
-/// The three-line form after its first line.
+/// The form of several lines after its first, which only names a GPU.
 #[derive(Debug)]
 pub(crate) struct OffBus {
     said: bool,
 }
 
 impl OffBus {
-    pub fn offer(&mut self, _: &mut Event, message: &str) -> Accept {
+    pub fn offer(&mut self, event: &mut Event, message: &str) -> Accept {
         let Some(text) = message.trim_start().strip_prefix("NVRM: ") else {
             return Accept::No;
         };
-        if text.starts_with(SAYS) {
+        if text.contains(SAYS) && !text.starts_with("Xid (") && !text.starts_with("GPU ") {
             self.said = true;
             Accept::Last
-        } else if text.starts_with("(PCI ID: ") {
+        } else if text.contains("is not supported") {
+            // The other complaint that begins alike.
+            self.said = true;
+            event.kind = EventKind::Driver;
+            event.code = "driver.unsupported-gpu".to_owned();
+            (event.severity, event.action) = (Severity::Warning, RemedyAction::UpdateDriver);
+            Accept::Last
+        } else if ["(PCI ID: ", "installed in this", "has"]
+            .iter()
+            .any(|start| text.starts_with(start))
+        {
             Accept::More
         } else {
             Accept::No
         }
     }
 
-    /// The driver prints the same first lines before other complaints.
+    /// A GPU was named; something must have been said of it.
     pub fn complete(&self) -> bool {
         self.said
     }
@@ -86,6 +96,17 @@ mod tests {
             assert_eq!(opened.event.xid, None);
         }
         assert!(decode("somebody said fallen off the bus").is_none());
+    }
+
+    #[test]
+    fn another_complaint_that_begins_alike() {
+        let Opened { mut event, thread } =
+            decode("NVRM: The NVIDIA GPU 0000:b3:00.0 (PCI ID: 10de:26b5)").expect("announced");
+        let mut thread = thread.expect("goes on");
+        let second = "NVRM: installed in this system is not supported by the";
+        assert_eq!(thread.offer(&mut event, second), Accept::Last);
+        assert_eq!(event.code, "driver.unsupported-gpu");
+        assert_eq!(event.pci.expect("address").to_string(), "0000:b3:00.0");
     }
 
     #[test]
