@@ -308,7 +308,8 @@ impl Decoder {
                 (Some(begun), Some(now)) => now.seconds_since(begun).abs() > MAX_SECONDS,
                 (None, _) | (_, None) => false,
             };
-            let answer = if taken || late || slot.event.source != source {
+            let full = slot.event.raw.len() + part.len() >= MAX_RAW;
+            let answer = if taken || late || full || slot.event.source != source {
                 Accept::No
             } else {
                 open.thread.offer(&mut slot.event, part)
@@ -319,13 +320,11 @@ impl Decoder {
                     taken = true;
                     open.parts += 1;
                     open.patience = open.thread.patience();
-                    if slot.event.raw.len() + part.len() < MAX_RAW {
-                        slot.event.raw.push('\n');
-                        slot.event.raw.push_str(part);
-                    }
+                    slot.event.raw.push('\n');
+                    slot.event.raw.push_str(part);
                 }
             }
-            let over = late || open.patience == 0 || open.parts >= MAX_PARTS;
+            let over = late || full || open.patience == 0 || open.parts >= MAX_PARTS;
             if answer == Accept::Last || over {
                 slot.close();
                 self.open -= 1;
@@ -342,6 +341,10 @@ impl Decoder {
         {
             self.driver = Some(version);
         }
+        // Bytes that are no text became longer as text.
+        let part = part
+            .get(..part.floor_char_boundary(MAX_RAW))
+            .unwrap_or(part);
         let Some(opened) = message::decode(part, self.driver) else {
             return false;
         };

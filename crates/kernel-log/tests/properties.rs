@@ -187,6 +187,15 @@ fn a_line_of_megabytes_is_read_over() {
 }
 
 #[test]
+fn bytes_that_are_no_text_do_not_outgrow_the_limit() {
+    let mut log = b"NVRM: Xid (PCI:0000:9b:00): 13, ".to_vec();
+    log.resize(2 * MAX_LINE, 0xff);
+    let (events, _) = decode_all(&log, Options::default());
+    assert_eq!(events.len(), 1);
+    assert!(events[0].raw.len() <= MAX_RAW, "{}", events[0].raw.len());
+}
+
+#[test]
 fn a_message_that_never_ends_is_cut() {
     let mut log = b"{1}[Hardware Error]: event severity: fatal\n".to_vec();
     for n in 0..10_000 {
