@@ -7,6 +7,12 @@ use crate::exit::Exit;
 
 /// Options of `cupel completions`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  cupel completions bash > /etc/bash_completion.d/cupel
+  cupel completions fish > ~/.config/fish/completions/cupel.fish
+
+Exit codes: 0 written, 2 wrong usage")]
 pub struct Args {
     /// Which shell
     #[arg(value_enum)]

@@ -93,16 +93,16 @@ enum Command {
     Explain(explain::Args),
     /// Decode a kernel log: XIDs, PCIe, memory, NVMe and more
     Decode(decode::Args),
-    /// List known servers, show one, or write a new one from a good node
-    Platform(platform::Args),
     /// Load processors and memory, and verify every bit
     BurnIn(burn_in::Args),
-    /// Inspect, check, burn in, check again, and give a verdict
-    Bringup(bringup::Args),
     /// List firmware versions
     Firmware(firmware::Args),
+    /// Inspect, check, burn in, check again, and give a verdict
+    Bringup(bringup::Args),
     /// Write a support bundle that --from reads anywhere
     Capture(capture::Args),
+    /// List known servers, show one, or write a new one from a good node
+    Platform(platform::Args),
     /// Show every setting and where its value comes from
     Config(config::Args),
     /// Write a shell's completion script
