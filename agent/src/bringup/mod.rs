@@ -21,4 +21,7 @@ pub mod reporter;
 pub mod state;
 pub mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use report::{BringupReport, Phase, StepRecord, StepState};
