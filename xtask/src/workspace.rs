@@ -157,7 +157,13 @@ mod tests {
         let wanted = [("a.md".to_owned(), "new\n".to_owned())];
         let run = |check| {
             workspace
-                .generated("docs/x", &wanted, |name| name.ends_with(".md"), check, "again")
+                .generated(
+                    "docs/x",
+                    &wanted,
+                    |name| name.ends_with(".md"),
+                    check,
+                    "again",
+                )
                 .expect("generate")
         };
         let at = |name: &str| root.path().join("docs/x").join(name);

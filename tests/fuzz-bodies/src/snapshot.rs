@@ -20,7 +20,10 @@ pub fn snapshot(data: &[u8]) {
     let report = evaluate(&snapshot, None, &Modes::default());
     let scrubbed = scrub::scrub(&snapshot).expect("a snapshot can be scrubbed");
     let hidden = evaluate(&scrubbed, None, &Modes::default());
-    assert_eq!(report.verdict, hidden.verdict, "scrubbing changes no verdict");
+    assert_eq!(
+        report.verdict, hidden.verdict,
+        "scrubbing changes no verdict"
+    );
     for section in sections(&snapshot, Detail::Full) {
         assert!(!section.title.is_empty());
     }

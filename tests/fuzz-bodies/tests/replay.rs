@@ -47,13 +47,24 @@ fn bodies_keep_their_promises_on_every_seed_and_every_part_of_one() {
 fn every_target_has_a_wrapper_and_every_wrapper_a_body() {
     let mut wrappers: Vec<_> = files(&fuzz().join("fuzz_targets"))
         .iter()
-        .map(|path| path.file_stem().expect("name").to_string_lossy().into_owned())
+        .map(|path| {
+            path.file_stem()
+                .expect("name")
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     wrappers.sort();
     let bodies: Vec<_> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(wrappers, bodies, "TARGETS is sorted and has one entry a wrapper");
+    assert_eq!(
+        wrappers, bodies,
+        "TARGETS is sorted and has one entry a wrapper"
+    );
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).expect("fuzz/Cargo.toml");
     for name in bodies {
-        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} in fuzz/Cargo.toml");
+        assert!(
+            manifest.contains(&format!("name = \"{name}\"")),
+            "{name} in fuzz/Cargo.toml"
+        );
     }
 }
