@@ -54,6 +54,32 @@ fn a_client_sees_what_changes_and_lets_go() {
 }
 
 #[test]
+fn letting_go_of_a_driver_that_hangs_takes_one_deadline() {
+    let bench = faulty(Model::L40s, "nvmlShutdown", None, Act::Hang);
+    let mut client = Client::new(bench.options.clone());
+    client.collect(&kernel(), &eight_functions(), now());
+    let begun = Instant::now();
+    client.release();
+    assert!(begun.elapsed() >= DEADLINE, "not asked");
+    assert!(begun.elapsed() < DEADLINE + SLACK, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn the_carried_worker_runs_from_memory() {
+    let bench = Bench::new(&eight(Model::H200));
+    let WorkerProgram::File(program) = &bench.options.worker else {
+        panic!("a file");
+    };
+    let bytes = fs::read(program).expect("worker").leak();
+    let mut options = bench.options.clone();
+    options.worker = WorkerProgram::Embedded(bytes);
+    let carried = collect(&options, &kernel(), &eight_functions(), now());
+    let (plain, _) = bench.read();
+    assert_eq!(carried.gpus, plain.gpus);
+    assert_eq!(carried.driver, plain.driver);
+}
+
+#[test]
 fn a_library_that_is_none_is_told_in_words() {
     let bench = Bench::new(&eight(Model::H200));
     let read = |library| {
