@@ -7,16 +7,13 @@ use cupel_model::snapshot::{PciDevice, Problem};
 use cupel_model::{PciAddress, Reading};
 
 use super::slots::Slots;
-use super::{aer, vpd};
+use super::{aer, link, vpd};
 use crate::error::ReadError;
 use crate::root::Root;
-use crate::sysfs::{Attributes, full_pci_address, pci_speed};
+use crate::sysfs::{Attributes, full_pci_address};
 
 /// The bus, as the kernel lists it.
 const DEVICES: &str = "/sys/bus/pci/devices";
-
-/// Lanes that the kernel reports for a device that no longer answers.
-const WIDTH_OF_THE_LOST: u32 = 255;
 
 /// All PCI functions, sorted by address, and what could not be read. VPD is read when it is given
 /// a time limit.
@@ -75,6 +72,8 @@ fn one(root: &Root, slots: &Slots, address: PciAddress, directory: &str) -> PciD
         Err(error) => error.clone().into_reading(),
     };
     let no_vpd = || Reading::unsupported("VPD was not asked for: only RDMA adapters are");
+    let (current_speed_gts, current_width) = link::read(at, "current");
+    let (max_speed_gts, max_width) = link::read(at, "max");
     PciDevice {
         address,
         vendor: at.hexadecimal("vendor", 4),
@@ -82,10 +81,10 @@ fn one(root: &Root, slots: &Slots, address: PciAddress, directory: &str) -> PciD
         subsystem: subsystem(at),
         class: at.hexadecimal("class", 6),
         revision: at.hexadecimal("revision", 2),
-        current_speed_gts: speed(at, "current_link_speed"),
-        current_width: width(at, "current_link_width"),
-        max_speed_gts: speed(at, "max_link_speed"),
-        max_width: width(at, "max_link_width"),
+        current_speed_gts,
+        current_width,
+        max_speed_gts,
+        max_width,
         aer: aer::read(root, directory),
         driver: driver(at),
         numa_node: at
@@ -114,31 +113,6 @@ fn subsystem(at: Attributes<'_>) -> Reading<String> {
     let vendor = at.hexadecimal("subsystem_vendor", 4);
     let device = at.hexadecimal("subsystem_device", 4);
     vendor.and_then(|vendor| device.map(|device| format!("{vendor}:{device}")))
-}
-
-/// A link speed. `Unknown` is what the kernel says of a device that no longer answers.
-fn speed(at: Attributes<'_>, name: &str) -> Reading<cupel_model::units::GigatransfersPerSecond> {
-    at.value(name).and_then(|text| match pci_speed(&text) {
-        Some(speed) => Reading::Value(speed),
-        None if text.starts_with("Unknown") => Reading::failed(format!(
-            "{}: the kernel says {text:?}: the device does not answer",
-            at.path(name)
-        )),
-        None => ReadError::malformed(&at.path(name), 1, &text, "a speed in GT/s").into_reading(),
-    })
-}
-
-/// A link width. 0 lanes is "no link"; 255 is a device that no longer answers.
-fn width(at: Attributes<'_>, name: &str) -> Reading<u32> {
-    at.number(name).and_then(|lanes| match lanes {
-        WIDTH_OF_THE_LOST => Reading::failed(format!(
-            "{}: the kernel says {lanes}: the device does not answer",
-            at.path(name)
-        )),
-        lanes if lanes <= 64 => Reading::Value(lanes),
-        lanes => ReadError::malformed(&at.path(name), 1, &lanes.to_string(), "a number of lanes")
-            .into_reading(),
-    })
 }
 
 /// The bridges above a function, nearest first.

@@ -1,13 +1,14 @@
 //! PCI functions: who they are, their links, AER counters, and where a technician finds them.
 //!
 //! # Invariants
-//! - A link that says `Unknown` or 255 lanes is a device that is gone: failed, never 255 lanes.
+//! - A link that says `Unknown` or all ones is a device that is gone: failed, never 255 lanes.
 //! - AER files that are not there are absent, not zero: with firmware-first handling the kernel
 //!   does not see the errors.
 //! - The list is sorted by address.
 
 mod aer;
 mod functions;
+mod link;
 mod slots;
 mod vpd;
 
