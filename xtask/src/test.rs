@@ -122,6 +122,7 @@ fn take(workspace: &Workspace, step: Step) -> anyhow::Result<Tally> {
                 "--workspace",
                 "--all-targets",
                 "--locked",
+                "--keep-going",
                 "--",
                 "-D",
                 "warnings",
