@@ -305,15 +305,20 @@ impl Acceptance {
             if let Some(why) = differs(first, &ended) {
                 return Ok(StepResult::Failed(why));
             }
-            let seen = format!("workers ran from {:?}", ended.workers);
-            let memfd = ended.workers.iter().any(|exe| exe.starts_with("/memfd:"));
-            let left = ended
+            // A child between fork and exec still shows its parent's program.
+            let workers: Vec<_> = ended
                 .workers
+                .iter()
+                .filter(|exe| exe.contains("cupel-gpu-worker"))
+                .collect();
+            let seen = format!("workers ran from {workers:?}");
+            let memfd = workers.iter().any(|exe| exe.starts_with("/memfd:"));
+            let left = workers
                 .iter()
                 .map(|exe| exe.trim_end_matches(" (deleted)"))
                 .find(|exe| Path::new(exe).is_file());
             Ok(match left {
-                _ if memfd || ended.workers.is_empty() => StepResult::Failed(seen),
+                _ if memfd || workers.is_empty() => StepResult::Failed(seen),
                 Some(file) => StepResult::Failed(format!("{file} was left behind")),
                 None => StepResult::Passed(seen),
             })
