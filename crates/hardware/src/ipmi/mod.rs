@@ -19,5 +19,5 @@ mod words;
 
 pub use identity::parse_device_id;
 pub use read::collect;
-pub use sdr::{Record, SdrError, SensorRecord, parse_record, parse_reading};
+pub use sdr::{Record, SdrError, SensorRecord, parse_reading, parse_record};
 pub use sel::{SelInfo, parse_record as parse_sel_record, parse_sel_info};
