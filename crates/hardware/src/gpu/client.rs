@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - After a hang the GPU is not asked again in the same collection, nor before its pause is over
-//!   ([`retry_after`]).
+//!   ([`retry_after`](super::retry_after)).
 //! - A GPU that crashes the worker costs at most [`CRASHES_MAX`] workers a collection.
 //! - The list of GPUs of a replacement must be the one that its predecessor gave; otherwise
 //!   indices would name other GPUs.
@@ -10,13 +10,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use cupel_model::snapshot::{Driver, GpuIdentity, HungCall, PciDevice, Problem, WorkerState};
+use cupel_model::snapshot::{Driver, HungCall, PciDevice, Problem, WorkerState};
 use cupel_model::worker::{Answer, Ask, Group, Opened, WorkerError};
 use cupel_model::{PciAddress, Reading, Timestamp};
 
 use super::merge::merge;
-use super::reaper::{Death, UNREAPED_MAX, unreaped};
-use super::retry_after;
+use super::reaper::{UNREAPED_MAX, unreaped};
+use super::skip::{Hang, Skip, same_list};
 use super::survey::{self, Listed};
 use super::worker::{Cause, LastCall, Lost, Worker};
 use super::{GpuCollection, GpuOptions, KernelDriver, Library};
@@ -35,51 +35,6 @@ const SEARCH: [&str; 7] = [
     "/usr/lib64/nvidia/libnvidia-ml.so.1",
     "/run/opengl-driver/lib/libnvidia-ml.so.1",
 ];
-
-/// A GPU that is left alone for a while.
-#[derive(Clone, Debug)]
-struct Skip {
-    failures: u32,
-    until: Instant,
-    why: String,
-    hung: Option<Hang>,
-    /// Who it is, as far as that was read before: what does not change is not forgotten.
-    address: Reading<PciAddress>,
-    identity: Option<GpuIdentity>,
-}
-
-impl Skip {
-    /// Says of a GPU that it is left alone, and why.
-    fn tell(&self, listed: &mut Listed) {
-        let hung = self.hung.as_ref().map(Hang::told);
-        listed.give_up(&Group::ALL, &self.why, hung);
-        listed.gpu.in_driver = Reading::failed(&self.why);
-        if let Some(identity) = &self.identity {
-            listed.gpu.identity = identity.clone();
-        }
-        if listed.gpu.pci.value().is_none() {
-            listed.gpu.pci = self.address.clone();
-        }
-    }
-}
-
-/// A hang, and whether the worker in it has died since.
-#[derive(Clone, Debug)]
-struct Hang {
-    call: String,
-    since: Timestamp,
-    death: Option<Death>,
-}
-
-impl Hang {
-    fn told(&self) -> HungCall {
-        HungCall {
-            call: self.call.clone(),
-            since: self.since,
-            wedged: self.death.as_ref().is_some_and(Death::is_wedged),
-        }
-    }
-}
 
 /// An open driver: the worker, and what it listed.
 struct Open {
@@ -101,8 +56,8 @@ pub struct Client {
     skips: BTreeMap<u32, Skip>,
     /// NVML's list as last seen, to tell when its indices mean other GPUs.
     known: Vec<Reading<PciAddress>>,
-    /// The hang of the whole driver that is not over: its worker cannot be killed.
-    wedged: Option<Hang>,
+    /// The whole driver, where opening it hung or crashed the worker.
+    blocked: Option<Skip>,
 }
 
 /// One collection's own state.
@@ -153,7 +108,7 @@ impl Client {
             open: None,
             skips: BTreeMap::new(),
             known: Vec::new(),
-            wedged: None,
+            blocked: None,
         }
     }
 
@@ -227,23 +182,15 @@ impl Client {
             return Ok(());
         };
         *gpus = survey::list(&first);
+        let mut ended = Ok(());
         for listed in gpus.iter_mut() {
             if let Some(skip) = self.skips.get(&listed.index)
-                && skip.until > now
+                && skip.is_active(now)
             {
                 skip.tell(listed);
+                continue;
             }
-        }
-        let mut ended = Ok(());
-        for position in 0..gpus.len() {
-            let Some(listed) = gpus.get_mut(position) else {
-                break;
-            };
-            let skipped = self
-                .skips
-                .get(&listed.index)
-                .is_some_and(|skip| skip.until > now);
-            if skipped || listed.address.value().is_none() {
+            if listed.address.value().is_none() {
                 continue;
             }
             if let Err(closed) = &ended {
@@ -260,9 +207,19 @@ impl Client {
     /// The driver's list. Opens the driver again where a pause is over, so that its GPU gets a
     /// handle, and where indices mean other GPUs than those that are left alone.
     fn list(&mut self, run: &mut Run, now: Instant) -> Result<Option<Opened>, Closed> {
-        let over = self.skips.iter().any(|(_, skip)| skip.until <= now);
+        let over = self.skips.iter().any(|(_, skip)| !skip.is_active(now));
         if over {
             self.open = None;
+        }
+        // It may have been killed since the last collection: that is no GPU's doing.
+        if self
+            .open
+            .as_mut()
+            .is_some_and(|open| open.worker.has_ended())
+        {
+            self.open = None;
+            run.replaced += 1;
+            run.problem("the worker was gone; another was started");
         }
         self.opened(run, now)?;
         let changed = !self.known.is_empty()
@@ -274,8 +231,7 @@ impl Client {
             self.known.clear();
             let before = self.skips.len();
             // Those of this very collection go by the new list.
-            self.skips
-                .retain(|_, skip| skip.until == now + retry_after(skip.failures));
+            self.skips.retain(|_, skip| skip.since == now);
             if self.skips.len() < before {
                 self.open = None;
                 self.opened(run, now)?;
@@ -362,22 +318,13 @@ impl Client {
     }
 
     fn leave_alone(&mut self, index: u32, now: Instant, why: String, hung: Option<Hang>) {
-        let earlier = self.skips.remove(&index);
-        let failures = earlier
-            .as_ref()
-            .map_or(1, |skip| skip.failures.saturating_add(1));
-        let (address, identity) = match earlier {
-            Some(skip) => (skip.address, skip.identity),
-            None => (Reading::default(), None),
-        };
-        let skip = Skip {
-            failures,
-            until: now + retry_after(failures),
+        let skip = Skip::after(
+            self.skips.remove(&index),
+            now,
+            self.options.pause,
             why,
             hung,
-            address,
-            identity,
-        };
+        );
         self.skips.insert(index, skip);
     }
 
@@ -402,17 +349,24 @@ impl Client {
         if self.open.is_some() {
             return Ok(());
         }
+        if let Some(blocked) = self.blocked.as_ref().filter(|skip| skip.is_active(now)) {
+            return Err(Closed::Failed {
+                why: blocked.why.clone(),
+                hung: blocked.hung(),
+            });
+        }
         let mut crashed: BTreeMap<u32, u32> = BTreeMap::new();
         loop {
             let skip: Vec<u32> = self
                 .skips
                 .iter()
-                .filter(|(_, skip)| skip.until > now)
+                .filter(|(_, skip)| skip.is_active(now))
                 .map(|(index, _)| *index)
                 .collect();
             let lost = match self.open_once(&skip)? {
                 Ok(open) => {
                     self.open = Some(open);
+                    self.blocked = None;
                     return Ok(());
                 }
                 Err(lost) => lost,
@@ -422,7 +376,15 @@ impl Client {
             let concerned = lost.call.as_ref().and_then(|call| call.gpu);
             let Some(index) = concerned.filter(|index| !skip.contains(index)) else {
                 let hung = hang.as_ref().map(Hang::told);
-                self.wedged = hang;
+                if !matches!(lost.cause, Cause::NotStarted(_)) {
+                    self.blocked = Some(Skip::after(
+                        self.blocked.take(),
+                        now,
+                        self.options.pause,
+                        why.clone(),
+                        hang,
+                    ));
+                }
                 return Err(Closed::Failed { why, hung });
             };
             run.problem(format!("GPU {index}: {why}"));
@@ -443,7 +405,7 @@ impl Client {
                 why: format!(
                     "{UNREAPED_MAX} earlier GPU workers cannot be killed: no further one is started until one of them dies"
                 ),
-                hung: self.wedged.as_ref().map(Hang::told),
+                hung: self.blocked.as_ref().and_then(Skip::hung),
             });
         }
         let mut worker = match Worker::start(&self.options.worker, self.options.open_deadline) {
@@ -532,15 +494,6 @@ impl Client {
             worker,
         }
     }
-}
-
-/// Whether two lists can be of the same GPUs: as many, and no index with two addresses.
-fn same_list(one: &[Reading<PciAddress>], other: &[Reading<PciAddress>]) -> bool {
-    one.len() == other.len()
-        && one.iter().zip(other).all(|pair| match pair {
-            (Reading::Value(one), Reading::Value(other)) => one == other,
-            _ => true,
-        })
 }
 
 fn not_opened(library: &str, error: &WorkerError) -> Closed {

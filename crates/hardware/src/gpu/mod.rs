@@ -18,6 +18,7 @@ pub mod frames;
 mod merge;
 mod program;
 mod reaper;
+mod skip;
 mod survey;
 mod worker;
 
@@ -57,6 +58,8 @@ pub struct GpuOptions {
     pub open_deadline: Duration,
     /// For all of it; what is not read by then has failed.
     pub budget: Duration,
+    /// How long a GPU that hung or crashed the driver is left alone, by failures in a row.
+    pub pause: fn(u32) -> Duration,
 }
 
 impl GpuOptions {
@@ -68,6 +71,7 @@ impl GpuOptions {
             read_deadline: Duration::from_secs(5),
             open_deadline: Duration::from_secs(30),
             budget: Duration::from_secs(120),
+            pause: retry_after,
         }
     }
 }

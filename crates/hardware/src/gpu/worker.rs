@@ -178,6 +178,14 @@ impl Worker {
         }
     }
 
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        match &mut self.child {
+            Some(child) => !matches!(child.try_wait(), Ok(None)),
+            None => true,
+        }
+    }
+
     /// The next message, the socket's end, or the deadline.
     fn event(&mut self, until: Instant) -> Result<Event, FrameError> {
         loop {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cupel_fake_driver::models::Model;
 use cupel_fake_driver::state::Act;
-use cupel_hardware::gpu::{Client, Library, WorkerProgram, collect};
+use cupel_hardware::gpu::{Client, GpuOptions, Library, WorkerProgram, collect};
 use cupel_model::Reading;
 use cupel_model::snapshot::WorkerState;
 
@@ -51,6 +51,56 @@ fn a_client_sees_what_changes_and_lets_go() {
     client.release();
     let third = client.collect(&kernel(), &eight_functions(), now());
     assert_eq!(third.gpus, second.gpus);
+}
+
+#[test]
+fn a_gpu_is_asked_again_when_its_pause_is_over() {
+    for call in ["nvmlDeviceGetUUID", "nvmlDeviceGetHandleByIndex_v2"] {
+        let bench = faulty(Model::H200, call, Some(5), Act::Hang);
+        let mut options = bench.options.clone();
+        options.pause = |failures| Duration::from_secs(if failures == 1 { 0 } else { 3600 });
+        let mut client = Client::new(options);
+        let collect = |client: &mut Client| client.collect(&kernel(), &eight_functions(), now());
+        assert!(collect(&mut client).gpus[5].hung.is_some(), "{call}");
+
+        // Still ill: a second failure, and the longer pause.
+        assert!(collect(&mut client).gpus[5].hung.is_some(), "{call}");
+        bench.put(&eight(Model::H200));
+        assert!(collect(&mut client).gpus[5].hung.is_some(), "{call}");
+
+        // Well when its first pause is over.
+        let mut client = Client::new(GpuOptions {
+            pause: |_| Duration::ZERO,
+            ..bench.options.clone()
+        });
+        bench.put(&eight(Model::H200).with_fault(call, Some(5), Act::Hang));
+        assert!(collect(&mut client).gpus[5].hung.is_some(), "{call}");
+        bench.put(&eight(Model::H200));
+        let well = collect(&mut client);
+        assert!(well.gpus[5].hung.is_none(), "{call}");
+        assert!(well.gpus[5].identity.uuid.value().is_some(), "{call}");
+    }
+}
+
+#[test]
+fn a_driver_that_hung_while_it_initialised_is_left_alone_too() {
+    let bench = faulty(Model::H200, "nvmlInit_v2", None, Act::Hang);
+    let mut client = Client::new(bench.options.clone());
+    let first = client.collect(&kernel(), &eight_functions(), now());
+    let begun = Instant::now();
+    let second = client.collect(&kernel(), &eight_functions(), now());
+    assert!(
+        begun.elapsed() < DEADLINE,
+        "asked again: {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(second.driver, first.driver);
+    assert!(
+        second
+            .gpus
+            .iter()
+            .all(|gpu| gpu.identity.serial.is_failed())
+    );
 }
 
 #[test]
@@ -195,8 +245,27 @@ fn no_child_is_left_behind() {
         faulty(Model::H200, "nvmlDeviceGetUUID", Some(2), act).read();
         assert_eq!(children(), []);
     }
-    let mut options = Bench::new(&eight(Model::L40s)).options;
-    options.read_deadline = Duration::from_millis(200);
-    drop(Client::new(options));
+
+    // One that is killed between two collections is replaced, and no GPU is blamed.
+    let bench = Bench::new(&eight(Model::L40s));
+    let mut client = Client::new(bench.options.clone());
+    client.collect(&kernel(), &eight_functions(), now());
+    let [(worker, _)] = children()[..] else {
+        panic!("{:?}", children());
+    };
+    #[expect(clippy::disallowed_methods, reason = "a test that kills the worker")]
+    let killed = std::process::Command::new("/bin/kill")
+        .args(["-9", &worker.to_string()])
+        .status()
+        .expect("kill");
+    assert!(killed.success());
+    while children().iter().any(|(_, state)| *state != 'Z') {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let again = client.collect(&kernel(), &eight_functions(), now());
+    assert_eq!(again.driver.worker, WorkerState::Answered { replaced: 1 });
+    let json = serde_json::to_string(&again.gpus).expect("json");
+    assert!(!json.contains("\"failed\""), "{json}");
+    drop(client);
     assert_eq!(children(), []);
 }
