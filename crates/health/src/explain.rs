@@ -86,7 +86,7 @@ fn xid(code: u32) -> Explanation {
             || "NVIDIA's catalogue does not list this code.".to_owned(),
             |entry| entry.meaning.to_owned(),
         ),
-        why: rule.clone(),
+        why: gpu_xid_rules::importance(code, published).to_owned(),
         remedy: format!(
             "1. NVIDIA's immediate action: {}.\n2. NVIDIA's investigatory action: {}.",
             action(immediate),

@@ -46,6 +46,7 @@ pub const CHECKS: &[Check] = &[
     checks::nvlink_inactive::CHECK,
     checks::nvme_critical_warning::CHECK,
     checks::nvme_missing::CHECK,
+    checks::nvswitch_sxid::CHECK,
     checks::pcie_speed::CHECK,
     checks::pcie_width::CHECK,
     checks::platform_unmatched::CHECK,

@@ -140,7 +140,8 @@ fn a_good_node_is_healthy_with_nothing_found_and_nothing_unknown() {
     let report = evaluate(&node.snapshot, node.platform.as_ref(), &Modes::default());
     assert_eq!(report.verdict, Verdict::Healthy, "{report:#?}");
     assert!(report.findings.is_empty());
-    assert_eq!(report.coverage.ran.len(), CHECKS.len());
+    // Its platform has no NVSwitch on the PCI bus.
+    assert_eq!(report.coverage.ran.len(), CHECKS.len() - 1);
     assert_eq!(report.exit_code(true), 0);
 }
 

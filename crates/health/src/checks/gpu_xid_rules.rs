@@ -174,6 +174,39 @@ fn recovery(raw: &str) -> Class {
     })
 }
 
+/// The class of a code whose published action decides; `None` when none is published.
+fn listed(code: u32, published: Option<Option<&str>>) -> Option<Class> {
+    if code == 43 {
+        return Some(Class::Application);
+    }
+    published.flatten().map(by_action)
+}
+
+/// Why a code matters for work on the node, in words, for `explain`.
+pub fn importance(code: u32, published: Option<Option<&str>>) -> &'static str {
+    const EVENT: &str = "By itself it asks for nothing; beside other errors it helps to tell when \
+                         they began and what followed from what.";
+    const APPLICATION: &str = "Most often the job's own fault: a fleet that drains nodes for it \
+                               loses them for nothing.";
+    const CRITICAL: &str = "Work on the GPU has failed or will fail, and its results may be wrong: \
+                            the node should get no work until this is done.";
+    const WARNING: &str = "The GPU may go on; someone should look before it fails a job.";
+    match code {
+        45 | 63 | 121 => EVENT,
+        48 | 64 | 79 | 95 | 119 | 120 => CRITICAL,
+        74 | 94 => WARNING,
+        144..=150 | 154 => {
+            "From nothing to do up to a reset or reboot: the rest of the line says which."
+        }
+        _ => match listed(code, published) {
+            Some(Class::Event) => EVENT,
+            Some(Class::Application) => APPLICATION,
+            Some(Class::Condition(rule)) if rule.severity == Severity::Critical => CRITICAL,
+            Some(Class::Condition(_)) | None => WARNING,
+        },
+    }
+}
+
 /// What Cupel makes of a code, in words, for `explain`. `published` is NVIDIA's immediate action;
 /// `None` when the catalogue does not list the code.
 pub fn in_words(code: u32, published: Option<Option<&str>>) -> String {
@@ -204,12 +237,8 @@ pub fn in_words(code: u32, published: Option<Option<&str>>) -> String {
     if !own.is_empty() {
         return own.to_owned();
     }
-    let class = match published {
-        _ if code == 43 => Class::Application,
-        Some(Some(action)) => by_action(action),
-        Some(None) | None => {
-            return "Warning: there is no published action, so a person must look.".to_owned();
-        }
+    let Some(class) = listed(code, published) else {
+        return "Warning: there is no published action, so a person must look.".to_owned();
     };
     match class {
         Class::Event => "Recorded; raises nothing by itself.".to_owned(),
