@@ -29,7 +29,7 @@ impl Default for Deadlines {
         Self {
             source: Duration::from_secs(10),
             device: Duration::from_secs(5),
-            services: Duration::from_secs(3),
+            services: Duration::from_secs(5),
             bmc: Duration::from_secs(20),
             kernel_log: Duration::from_secs(20),
         }
