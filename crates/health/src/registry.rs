@@ -33,6 +33,7 @@ pub const CHECKS: &[Check] = &[
     checks::fabric_not_ready::CHECK,
     checks::gpu_driver_hung::CHECK,
     checks::gpu_ecc_uncorrectable::CHECK,
+    checks::gpu_memory_size::CHECK,
     checks::gpu_missing::CHECK,
     checks::gpu_off_bus::CHECK,
     checks::gpu_recovery_action::CHECK,

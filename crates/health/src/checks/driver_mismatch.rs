@@ -42,8 +42,22 @@ pub const CHECK: Check = Check {
 pub(super) fn differing<'a>(context: &Context<'a>) -> Option<(&'a str, &'a str)> {
     let driver = &context.snapshot.driver;
     let module = driver.kernel_version.value()?;
-    let library = driver.library_version.value()?;
+    let library = library(context)?;
     (module != library).then_some((module, library))
+}
+
+/// The library's version. One that refuses to start still tells NVML's, which is the driver's
+/// behind the number of CUDA: `12.570.158.01`.
+fn library<'a>(context: &Context<'a>) -> Option<&'a str> {
+    let driver = &context.snapshot.driver;
+    driver
+        .library_version
+        .value()
+        .map(String::as_str)
+        .or_else(|| {
+            let (_, version) = driver.nvml_version.value()?.split_once('.')?;
+            version.contains('.').then_some(version)
+        })
 }
 
 fn evaluate(context: &Context<'_>) -> Outcome {
@@ -60,7 +74,9 @@ fn evaluate(context: &Context<'_>) -> Outcome {
     }
     let driver = &context.snapshot.driver;
     outcome.need("driver", "kernel module", &driver.kernel_version, true);
-    outcome.need("driver", "library", &driver.library_version, true);
+    if library(context).is_none() {
+        outcome.need("driver", "library", &driver.library_version, true);
+    }
     if let Some((module, library)) = differing(context) {
         outcome.find(
             Draft::critical(
@@ -111,6 +127,15 @@ const CASES: &[Case] = &[
         expect: Expect::Unknown,
         change: |node| {
             node.snapshot.driver.library_version = cupel_model::Reading::failed("timed out");
+            node.snapshot.driver.nvml_version = cupel_model::Reading::failed("timed out");
+        },
+    },
+    Case {
+        name: "library refuses the module, and tells NVML's version",
+        expect: Expect::Fail,
+        change: |node| {
+            node.snapshot.driver.library_version = cupel_model::Reading::failed("mismatch");
+            node.snapshot.driver.nvml_version = "12.580.65.06".to_owned().into();
         },
     },
 ];

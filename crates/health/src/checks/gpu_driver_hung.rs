@@ -54,6 +54,11 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         return outcome;
     }
     match &context.snapshot.driver.worker {
+        // A call that hung is named below; one that crashed its process has told nothing.
+        WorkerState::Answered { replaced } if *replaced > 0 && !any_hung(context) => {
+            let why = format!("{replaced} processes that asked it ended before their answer");
+            outcome.unknown("driver", why);
+        }
         WorkerState::Answered { .. } => outcome.judged(),
         WorkerState::NotStarted { why } => outcome.unknown("driver", why.as_str()),
         // A library that refuses the module of another version is that check's finding.
@@ -84,6 +89,10 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         outcome.find(steps(draft, hung, &name));
     }
     outcome
+}
+
+fn any_hung(context: &Context<'_>) -> bool {
+    context.gpus.iter().any(|part| part.gpu.hung.is_some())
 }
 
 fn whole_driver(why: &str, hung: Option<&HungCall>) -> Draft {
@@ -186,6 +195,11 @@ const CASES: &[Case] = &[
                 hung: Some(hung(false)),
             };
         },
+    },
+    Case {
+        name: "a call crashed its process",
+        expect: Expect::Unknown,
+        change: |node| node.snapshot.driver.worker = WorkerState::Answered { replaced: 1 },
     },
     Case {
         name: "no driver to ask",

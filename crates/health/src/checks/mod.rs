@@ -6,6 +6,7 @@ pub mod driver_mismatch;
 pub mod fabric_not_ready;
 pub mod gpu_driver_hung;
 pub mod gpu_ecc_uncorrectable;
+pub mod gpu_memory_size;
 pub mod gpu_missing;
 pub mod gpu_off_bus;
 pub mod gpu_recovery_action;
