@@ -43,6 +43,9 @@ struct Open {
     opened: Opened,
 }
 
+/// What came of asking a worker.
+type Asked = Result<Result<Box<Answer>, WorkerError>, Lost>;
+
 /// Why the driver was not opened.
 enum Closed {
     NotStarted(String),
@@ -211,16 +214,6 @@ impl Client {
         if over {
             self.open = None;
         }
-        // It may have been killed since the last collection: that is no GPU's doing.
-        if self
-            .open
-            .as_mut()
-            .is_some_and(|open| open.worker.has_ended())
-        {
-            self.open = None;
-            run.replaced += 1;
-            run.problem("the worker was gone; another was started");
-        }
         self.opened(run, now)?;
         let changed = !self.known.is_empty()
             && self
@@ -271,20 +264,30 @@ impl Client {
                 listed.give_up(rest, &why, None);
                 return Err(Closed::Failed { why, hung: None });
             }
-            let Some(open) = self.open.take() else {
-                return Ok(());
-            };
-            let ask = Ask::Read { gpu: index, group };
-            let lost = match open.worker.ask(ask, self.options.read_deadline) {
-                Ok((worker, result)) => {
-                    self.open = Some(Open { worker, ..open });
-                    match result {
-                        Ok(answer) => survey::fill(&mut listed.gpu, *answer),
-                        Err(error) => survey::fail(&mut listed.gpu, group, &error.to_string()),
+            let asked = match self.ask(index, group) {
+                // It had died before it came to a call: that is no GPU's doing. Once more.
+                Some(Err(lost)) if lost.call.is_none() && matches!(lost.cause, Cause::Died(_)) => {
+                    run.problem(lost.why());
+                    run.replaced += 1;
+                    if let Err(closed) = self.reopened(run, now, first) {
+                        listed.give_up(rest, &closed_why(&closed), None);
+                        return Err(closed);
                     }
+                    self.ask(index, group)
+                }
+                asked => asked,
+            };
+            let lost = match asked {
+                Some(Ok(Ok(answer))) => {
+                    survey::fill(&mut listed.gpu, *answer);
                     continue;
                 }
-                Err(lost) => lost,
+                Some(Ok(Err(error))) => {
+                    survey::fail(&mut listed.gpu, group, &error.to_string());
+                    continue;
+                }
+                Some(Err(lost)) => lost,
+                None => return Ok(()),
             };
             let why = lost.why();
             run.problem(format!("GPU {index}: {why}"));
@@ -315,6 +318,17 @@ impl Client {
         }
         self.skips.remove(&index);
         Ok(())
+    }
+
+    /// Asks the worker, if there is one. After an error there is none.
+    fn ask(&mut self, gpu: u32, group: Group) -> Option<Asked> {
+        let open = self.open.take()?;
+        let ask = Ask::Read { gpu, group };
+        let asked = open.worker.ask(ask, self.options.read_deadline);
+        Some(asked.map(|(worker, result)| {
+            self.open = Some(Open { worker, ..open });
+            result
+        }))
     }
 
     fn leave_alone(&mut self, index: u32, now: Instant, why: String, hung: Option<Hang>) {
@@ -455,7 +469,15 @@ impl Client {
     fn candidates(&self) -> Vec<String> {
         match &self.options.library {
             Library::None => Vec::new(),
-            Library::At(path) => vec![path.to_string_lossy().into_owned()],
+            // The worker runs in another directory; a bare name is for the loader to find.
+            Library::At(path) => {
+                let named = path.components().count() > 1;
+                let path = match std::path::absolute(path) {
+                    Ok(absolute) if named => absolute,
+                    Ok(_) | Err(_) => path.clone(),
+                };
+                vec![path.to_string_lossy().into_owned()]
+            }
             Library::Search => SEARCH
                 .into_iter()
                 .filter(|path| !path.starts_with('/') || std::path::Path::new(path).exists())

@@ -95,6 +95,8 @@ enum Launch {
 }
 
 fn launch(program: &Path) -> Result<Started, Launch> {
+    // It runs in another directory than this process.
+    let program = std::path::absolute(program).map_err(Launch::Execute)?;
     let (ours, theirs) = UnixStream::pair().map_err(Launch::Socket)?;
     #[expect(
         clippy::disallowed_methods,

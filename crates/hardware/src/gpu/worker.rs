@@ -75,6 +75,9 @@ impl Lost {
             Cause::Hung(limit) => {
                 format!("{call}: did not return within {} s", limit.as_secs_f64())
             }
+            Cause::Died(how) if self.call.is_none() => {
+                format!("worker {how} before it came to a call")
+            }
             Cause::Died(how) => format!("worker {how} in {call}"),
             Cause::Untrusted(what) => format!("worker sent {what}"),
             Cause::NotStarted(why) => why.clone(),
@@ -175,14 +178,6 @@ impl Worker {
                 Ok(Admitted::Answer(result)) => return Ok((self, result)),
                 Err(error) => return Err(self.untrusted(&error)),
             }
-        }
-    }
-
-    /// Whether the process has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        match &mut self.child {
-            Some(child) => !matches!(child.try_wait(), Ok(None)),
-            None => true,
         }
     }
 

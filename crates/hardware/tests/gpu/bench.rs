@@ -24,11 +24,14 @@ fn built(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("own path");
     let deps = own.parent().expect("deps");
     let profile = deps.parent().expect("profile directory");
-    for directory in [profile, deps] {
-        let path = directory.join(name);
-        if path.exists() {
-            return path;
-        }
+    // A library that only tests need is built beside them; the newer one is this build's.
+    let newest = [profile, deps]
+        .map(|directory| directory.join(name))
+        .into_iter()
+        .filter(|path| path.exists())
+        .max_by_key(|path| fs::metadata(path).and_then(|about| about.modified()).ok());
+    if let Some(path) = newest {
+        return path;
     }
     panic!(
         "{name} is not in {}: run `cargo build --workspace` first",

@@ -1,6 +1,7 @@
 //! The client over several collections, and what it makes of libraries that are none.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cupel_fake_driver::models::Model;
@@ -127,6 +128,25 @@ fn the_carried_worker_runs_from_memory() {
     let (plain, _) = bench.read();
     assert_eq!(carried.gpus, plain.gpus);
     assert_eq!(carried.driver, plain.driver);
+}
+
+#[test]
+fn relative_paths_are_those_of_this_process() {
+    let bench = Bench::new(&eight(Model::L40s));
+    let here = std::env::current_dir().expect("directory");
+    let up: PathBuf = here.components().skip(1).map(|_| "..").collect();
+    let relative = |path: &Path| up.join(path.strip_prefix("/").expect("absolute"));
+    let WorkerProgram::File(program) = &bench.options.worker else {
+        panic!("a file");
+    };
+    let mut options = bench.options.clone();
+    options.worker = WorkerProgram::File(relative(program));
+    options.library = Library::At(relative(&bench.library()));
+    let collection = collect(&options, &kernel(), &eight_functions(), now());
+    assert_eq!(
+        collection.driver.worker,
+        WorkerState::Answered { replaced: 0 }
+    );
 }
 
 #[test]
