@@ -29,13 +29,23 @@ use crate::output::{Format, note};
 /// Columns that help texts and tables must fit into.
 pub const COLUMNS: usize = 100;
 
+const EXAMPLES: &str = "\
+Examples:
+  cupel inspect                       what this machine is
+  cupel check                         what is wrong with it, and what to do
+  cupel bringup                       all of it, with a burn-in and a report
+  dmesg | cupel decode                what the kernel said about the hardware
+  cupel explain 79                    what XID 79 means
+  cupel capture --scrub case.json.zst
+  cupel check --from case.json.zst    the same answer, anywhere else";
+
 /// Proves bare metal: finds out what a GPU server is, checks it, and says what to do.
 #[derive(Debug, Parser)]
 #[command(
     name = "cupel",
     version,
     max_term_width = COLUMNS,
-    after_help = exit::EXIT_CODES,
+    after_help = format!("{EXAMPLES}\n\n{}", exit::EXIT_CODES),
     propagate_version = false,
     disable_help_subcommand = true,
     arg_required_else_help = true,

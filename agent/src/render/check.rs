@@ -200,12 +200,12 @@ pub fn verdict_reason(report: &CheckReport) -> String {
     }
     if !report.coverage.unknown.is_empty() {
         parts.push(format!(
-            "{} could not be determined",
+            "{} unknown",
             count(report.coverage.unknown.len(), "check")
         ));
     }
     parts.push(match &report.platform {
-        Some(platform) => format!("held against platform {platform}"),
+        Some(platform) => format!("platform {platform}"),
         None => "no platform matches this machine".to_owned(),
     });
     parts.join(", ")

@@ -10,7 +10,7 @@ pub const NONE: &str = "-";
 /// What a cell shows where the device or driver does not offer the value.
 pub const UNSUPPORTED: &str = "n/a";
 /// What a cell shows where reading went wrong.
-pub const FAILED: &str = "unreadable";
+pub const FAILED: &str = "failed";
 
 /// A reading in a table's cell.
 pub fn cell<T: ToString>(reading: &Reading<T>) -> String {
@@ -103,6 +103,12 @@ pub fn json(value: &serde_json::Value) -> String {
     }
 }
 
+/// A name cut before its trailing number, and that number: so that `mlx5_10` follows `mlx5_9`.
+pub fn natural(name: &str) -> (&str, u64) {
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    (stem, name[stem.len()..].parse().unwrap_or(0))
+}
+
 /// A span of time: `12.3 s`, `4 min 5 s`, `3 h 12 min`, `5 d 3 h`.
 pub fn span(seconds: f64) -> String {
     if seconds < 60.0 {
@@ -133,8 +139,15 @@ mod tests {
     fn what_is_not_known_never_looks_like_a_value() {
         assert_eq!(cell(&Reading::Value(0)), "0");
         assert_eq!(cell(&Reading::<u32>::absent("x")), "-");
-        assert_eq!(cell(&Reading::<u32>::failed("EIO")), "unreadable");
+        assert_eq!(cell(&Reading::<u32>::failed("EIO")), "failed");
         assert_eq!(told(&Reading::<u32>::failed("EIO")), "unreadable (EIO)");
+    }
+
+    #[test]
+    fn ten_follows_nine() {
+        let mut names = ["mlx5_10", "mlx5_9", "mlx5_bond"];
+        names.sort_by_key(|name| natural(name));
+        assert_eq!(names, ["mlx5_9", "mlx5_10", "mlx5_bond"]);
     }
 
     #[test]

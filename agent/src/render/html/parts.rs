@@ -1,6 +1,6 @@
 //! Pieces that pages are made of.
 
-use cupel_burnin::{BurnInResult, Outcome, StageResult};
+use cupel_burnin::{BurnInResult, Coverage, Outcome, StageResult};
 use cupel_model::units::Bytes;
 use cupel_model::{CheckReport, Finding, Severity, Verdict};
 use maud::{Markup, html};
@@ -146,7 +146,7 @@ fn stage(stage: &StageResult) -> Markup {
             tbody {
                 tr {
                     td { "tested" }
-                    td.num { (amount(coverage.covered, &coverage.unit)) " of " (amount(coverage.asked, &coverage.unit)) }
+                    td.num { (tested(coverage)) }
                     td { "all (" (coverage.percent) " done)" }
                 }
                 tr {
@@ -172,12 +172,18 @@ fn stage(stage: &StageResult) -> Markup {
     }
 }
 
-/// A count with its unit; bytes for people.
-fn amount(count: u64, unit: &str) -> String {
+/// `2 of 2 processors`; bytes for people.
+fn tested(coverage: &Coverage) -> String {
+    let Coverage {
+        covered,
+        asked,
+        unit,
+        ..
+    } = coverage;
     if unit == "bytes" {
-        Bytes(count).human()
+        format!("{} of {}", Bytes(*covered).human(), Bytes(*asked).human())
     } else {
-        format!("{count} {unit}")
+        format!("{covered} of {asked} {unit}")
     }
 }
 

@@ -6,7 +6,7 @@ use cupel_model::{Reading, Snapshot};
 use super::Section;
 use crate::output::printable;
 use crate::render::table::Grid;
-use crate::render::words::{NONE, cell};
+use crate::render::words::{NONE, cell, natural};
 
 fn short_layer(port: &RdmaPort) -> String {
     match port.link_layer.value().map(String::as_str) {
@@ -43,7 +43,9 @@ pub(super) fn rdma(snapshot: &Snapshot) -> Section {
         "Firmware",
         "Serial or GUID",
     ]);
-    for device in &snapshot.rdma {
+    let mut devices: Vec<_> = snapshot.rdma.iter().collect();
+    devices.sort_by_key(|device| natural(&device.name));
+    for device in devices {
         for port in &device.ports {
             grid.row([
                 printable(&format!("{}/{}", device.name, port.number)).into_owned(),
@@ -90,7 +92,9 @@ pub(super) fn nvme(snapshot: &Snapshot) -> Section {
     let mut grid = Grid::new(&[
         "Drive", "Slot", "PCI", "Model", "Serial", "Firmware", "Size", "Health",
     ]);
-    for drive in &snapshot.nvme {
+    let mut drives: Vec<_> = snapshot.nvme.iter().collect();
+    drives.sort_by_key(|drive| natural(&drive.name));
+    for drive in drives {
         grid.row([
             printable(&drive.name).into_owned(),
             cell(&drive.slot),
@@ -106,6 +110,19 @@ pub(super) fn nvme(snapshot: &Snapshot) -> Section {
     section
 }
 
+/// The end of an address that is longer than Ethernet's: InfiniBand's has 20 bytes, and the last
+/// eight are the port's GUID.
+fn short_mac(mac: &str) -> String {
+    match mac
+        .char_indices()
+        .rev()
+        .nth("9c:63:c0:03:6a:40:00:00".len() - 1)
+    {
+        Some((at, _)) if at > 0 => format!("…{}", &mac[at..]),
+        Some(_) | None => mac.to_owned(),
+    }
+}
+
 pub(super) fn network(snapshot: &Snapshot) -> Section {
     let mut section = Section::new(format!("Network ports ({})", snapshot.network.len()));
     if snapshot.network.is_empty() {
@@ -117,7 +134,7 @@ pub(super) fn network(snapshot: &Snapshot) -> Section {
         grid.row([
             printable(&port.name).into_owned(),
             cell(&port.pci),
-            cell(&port.mac),
+            short_mac(&cell(&port.mac)),
             cell(&port.state),
             cell(&port.rate_gbps),
             cell(&port.mtu),

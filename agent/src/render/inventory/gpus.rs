@@ -6,7 +6,7 @@ use cupel_model::{Component, ComponentKind, Reading, Snapshot};
 use super::{Section, tally_line};
 use crate::output::printable;
 use crate::render::table::Grid;
-use crate::render::words::{NONE, cell, place, told};
+use crate::render::words::{cell, place, told};
 
 pub(super) fn driver(snapshot: &Snapshot) -> Section {
     let driver = &snapshot.driver;
@@ -114,7 +114,7 @@ pub(super) fn gpus(snapshot: &Snapshot) -> Section {
     }
     section.fact("kind", tally_line(snapshot.gpus.iter().map(kind)));
     let mut grid = Grid::new(&[
-        "#", "Slot", "PCI", "Serial", "UUID", "VBIOS", "NVLinks", "State",
+        "#", "Slot", "PCI", "Serial", "UUID", "VBIOS", "Links", "State",
     ]);
     for gpu in &snapshot.gpus {
         grid.row([
@@ -223,10 +223,13 @@ pub(super) fn nvlinks(snapshot: &Snapshot) -> Section {
         if snapshot.nvswitches.is_empty() {
             "none on the host's PCI bus".to_owned()
         } else {
-            let switches = snapshot.nvswitches.iter().map(|switch| {
-                let firmware = switch.firmware.value().map_or(NONE, String::as_str);
-                format!("{} (firmware {})", switch.pci, printable(firmware))
-            });
+            let switches = snapshot
+                .nvswitches
+                .iter()
+                .map(|switch| match switch.firmware.value() {
+                    Some(firmware) => format!("{} (firmware {})", switch.pci, printable(firmware)),
+                    None => switch.pci.to_string(),
+                });
             format!(
                 "{}: {}",
                 snapshot.nvswitches.len(),

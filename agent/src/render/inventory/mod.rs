@@ -73,7 +73,7 @@ pub fn sections(snapshot: &Snapshot, detail: Detail) -> Vec<Section> {
         unread::section(snapshot),
     ];
     if detail == Detail::Full {
-        sections.insert(1, firmware::section(snapshot));
+        sections.insert(sections.len() - 1, firmware::section(snapshot));
     }
     sections
 }
