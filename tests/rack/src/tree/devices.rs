@@ -68,7 +68,8 @@ pub(super) fn render(tree: &mut Tree, machine: &Machine) {
     for net in &machine.nets {
         network(tree, machine, net);
     }
-    for name in ["lo"] {
+    {
+        let name = "lo";
         let directory = format!("sys/devices/virtual/net/{name}");
         tree.text(format!("{directory}/operstate"), "unknown");
         tree.text(format!("{directory}/mtu"), 65536);
