@@ -76,7 +76,7 @@ pub struct DeadlinesFragment {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BurnInFragment {
-    /// Share of the available memory that is tested, above 0 and at most 0.95.
+    /// Share of the available memory that is tested, 0.01 to 0.95.
     pub memory_share: Option<Spanned<f64>>,
 }
 
@@ -169,9 +169,9 @@ fn check(fragment: &Fragment) -> Result<(), Objection> {
         &deadlines.gpu_initialisation_seconds,
     )?;
     if let Some(share) = &fragment.burn_in.memory_share
-        && !(*share.get_ref() > 0.0 && *share.get_ref() <= 0.95)
+        && !(0.01..=0.95).contains(share.get_ref())
     {
-        let what = format!("{} is not above 0 and at most 0.95", share.get_ref());
+        let what = format!("{} is not between 0.01 and 0.95", share.get_ref());
         return Err((share.span(), "burn_in.memory_share".to_owned(), what));
     }
     if let Some(library) = &fragment.nvml.library

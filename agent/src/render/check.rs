@@ -206,7 +206,7 @@ pub fn verdict_reason(report: &CheckReport) -> String {
     }
     parts.push(match &report.platform {
         Some(platform) => format!("platform {platform}"),
-        None => "no platform matches this machine".to_owned(),
+        None => "no matching platform".to_owned(),
     });
     parts.join(", ")
 }
