@@ -178,7 +178,8 @@ fn tests(workspace: &Workspace) -> anyhow::Result<Tally> {
             "--",
             "--show-output",
         ],
-        &[],
+        // A test run leaves the tree as it was.
+        &[("INSTA_UPDATE", "no")],
         &workspace.root,
         &mut |line| {
             if reader.line(line) {
