@@ -3,7 +3,8 @@
 
 use anstyle::{AnsiColor, Style};
 use cupel_model::{
-    CheckReport, Event, Evidence, Finding, Mode, Performer, Remedy, Severity, Urgency, Verdict,
+    CheckReport, Event, Evidence, Finding, Mode, Performer, Remedy, RemedyAction, Severity,
+    Urgency, Verdict,
 };
 
 use super::table::{Grid, Layout};
@@ -88,7 +89,11 @@ pub fn remedy_text(remedy: &Remedy) -> String {
         Performer::OptIn => " [by Cupel where switched on]",
         Performer::Automatic => " [by Cupel itself]",
     };
-    format!("{}: {}{by}", word(&remedy.action), printable(&remedy.text))
+    let text = printable(&remedy.text);
+    if remedy.action == RemedyAction::None {
+        return format!("{text}{by}");
+    }
+    format!("{}: {text}{by}", word(&remedy.action))
 }
 
 /// Urgency, impact, since when, what ends it, and whether it counts.

@@ -54,7 +54,7 @@ impl From<jiff::Timestamp> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+        write!(f, "{:.6}", self.0)
     }
 }
 
@@ -108,5 +108,7 @@ mod tests {
             Timestamp::from_microseconds(0).expect("epoch").to_string(),
             "1970-01-01T00:00:00.000000Z"
         );
+        let early: Timestamp = "-000001-01-02T03:04:05Z".parse().expect("time");
+        assert_eq!(early.to_string().parse::<Timestamp>(), Ok(early), "{early}");
     }
 }
