@@ -2,6 +2,8 @@
 //! happened, then the verdict and what was and was not looked at.
 
 use anstyle::{AnsiColor, Style};
+use std::collections::BTreeMap;
+
 use cupel_model::{
     CheckReport, Event, Evidence, Finding, Mode, Performer, Remedy, RemedyAction, Severity,
     Urgency, Verdict,
@@ -225,20 +227,30 @@ pub fn coverage(report: &CheckReport, layout: Layout) -> String {
         coverage.skipped.len(),
         coverage.unknown.len()
     );
-    let rows: Vec<(String, String)> = [
-        ("unknown", &coverage.unknown),
-        ("skipped", &coverage.skipped),
-    ]
-    .into_iter()
-    .flat_map(|(state, list)| {
-        list.iter().map(move |entry| {
+    let unknown: Vec<(String, String)> = coverage
+        .unknown
+        .iter()
+        .map(|entry| {
             (
-                format!("{state}  {}", entry.check),
+                format!("unknown  {}", entry.check),
                 printable(&entry.reason).into_owned(),
             )
         })
-    })
-    .collect();
-    text.push_str(&layout.labelled(&rows, 2));
+        .collect();
+    let mut skipped: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in &coverage.skipped {
+        skipped.entry(&entry.reason).or_default().push(&entry.check);
+    }
+    let skipped: Vec<(String, String)> = skipped
+        .into_iter()
+        .map(|(reason, checks)| {
+            (
+                "skipped".to_owned(),
+                format!("{}: {}", printable(reason), checks.join(", ")),
+            )
+        })
+        .collect();
+    text.push_str(&layout.labelled(&unknown, 2));
+    text.push_str(&layout.labelled(&skipped, 2));
     text
 }
