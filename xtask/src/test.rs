@@ -217,6 +217,13 @@ impl Reader {
             self.in_successes = false;
             return !result.contains(" 0 passed; 0 failed; 0 ignored");
         }
+        if let Some((name, why)) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.split_once(" ... ignored"))
+        {
+            let why = why.trim_start_matches([',', ' ']);
+            self.tally.notes.push(format!("skipped: {name}: {why}"));
+        }
         match line {
             "successes:" => self.in_successes = true,
             "failures:" => self.in_successes = false,
