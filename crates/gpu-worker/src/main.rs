@@ -32,7 +32,7 @@ use cupel_model::worker::{
 };
 
 use crate::calls::Announcer;
-use crate::session::Session;
+use crate::session::{Session, Unopened};
 
 fn main() -> ExitCode {
     match serve() {
@@ -80,9 +80,14 @@ fn answer(
     match request.ask {
         Ask::Open { library, skip } => {
             close(session, &announcer)?;
-            let (opened, description) = Session::open(&library, &skip, &announcer)?;
-            *session = Some(opened);
-            Ok(Answer::Opened(description))
+            match Session::open(&library, &skip, &announcer) {
+                Ok((opened, description)) => {
+                    *session = Some(opened);
+                    Ok(Answer::Opened(description))
+                }
+                Err(Unopened::Refused(refused)) => Ok(Answer::Refused(refused)),
+                Err(Unopened::Failed(error)) => Err(error),
+            }
         }
         Ask::Read { gpu, group } => match session {
             Some(session) => session.read(gpu, group, &announcer),

@@ -7,13 +7,13 @@
 use std::ffi::{CStr, OsStr};
 use std::mem::ManuallyDrop;
 
-use cupel_model::worker::{Answer, Group, Opened, WorkerError};
+use cupel_model::worker::{Answer, Group, Opened, Refused, WorkerError};
 use cupel_model::{PciAddress, Reading};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
-use nvml_wrapper_sys::bindings::{nvmlDevice_t, nvmlPciInfo_t};
+use nvml_wrapper_sys::bindings::{NvmlLib, nvmlDevice_t, nvmlPciInfo_t};
 
-use crate::calls::{Announcer, Gpu, Refusal, invoke, reading, refused};
+use crate::calls::{Announcer, Gpu, Refusal, Told, invoke, reading, refused};
 use crate::{groups, text};
 
 /// Most GPUs that one machine is believed to have.
@@ -25,25 +25,39 @@ const VERSION_BUFFER: usize = 80;
 /// An open driver.
 pub struct Session {
     nvml: ManuallyDrop<Nvml>,
-    handles: Vec<Result<nvmlDevice_t, WorkerError>>,
+    handles: Vec<Told<nvmlDevice_t>>,
+}
+
+/// Why there is no session.
+pub enum Unopened {
+    /// The library cannot be loaded, or does not count its GPUs.
+    Failed(WorkerError),
+    /// The library refused to initialise.
+    Refused(Refused),
+}
+
+impl From<WorkerError> for Unopened {
+    fn from(error: WorkerError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl Session {
     /// Loads and initialises the library, and lists the GPUs.
     ///
     /// # Errors
-    /// The library cannot be loaded or initialised, or does not count its GPUs.
+    /// [`Unopened`].
     pub fn open(
         library: &str,
         skip: &[u32],
         announcer: &Announcer<'_>,
-    ) -> Result<(Self, Opened), WorkerError> {
+    ) -> Result<(Self, Opened), Unopened> {
         load(library, announcer)?;
         announcer.calling("nvmlInit_v2", None);
         let nvml = Nvml::builder()
             .lib_path(OsStr::new(library))
             .init()
-            .map_err(init_error)?;
+            .map_err(|error| not_initialised(library, error, announcer))?;
         let nvml = ManuallyDrop::new(nvml);
         let symbols = nvml.lib();
 
@@ -52,11 +66,7 @@ impl Session {
             "nvmlSystemGetDriverVersion",
             &symbols.nvmlSystemGetDriverVersion,
         );
-        let nvml_version = version(
-            announcer,
-            "nvmlSystemGetNVMLVersion",
-            &symbols.nvmlSystemGetNVMLVersion,
-        );
+        let nvml_version = nvml_version(announcer, symbols);
         let cuda_version = invoke(
             announcer,
             None,
@@ -85,24 +95,26 @@ impl Session {
                 "nvmlDeviceGetCount_v2",
                 format!("{count} GPUs cannot be"),
             )
-            .error());
+            .error()
+            .into());
         }
 
         let mut handles = Vec::new();
         let mut gpus = Vec::new();
         for index in 0..count {
             let handle = if skip.contains(&index) {
-                Err(WorkerError {
-                    call: "nvmlDeviceGetHandleByIndex_v2".to_owned(),
+                Err(Refusal {
+                    call: "nvmlDeviceGetHandleByIndex_v2",
                     code: None,
                     what: "left alone after an earlier hang or crash".to_owned(),
+                    unsupported: false,
                 })
             } else {
                 handle(announcer, &nvml, index)
             };
             gpus.push(match &handle {
                 Ok(device) => address(&Gpu::new(&nvml, *device, index, announcer)),
-                Err(error) => Reading::failed(error.to_string()),
+                Err(refusal) => refusal.clone().reading(),
             });
             handles.push(handle);
         }
@@ -111,7 +123,7 @@ impl Session {
             driver_version,
             nvml_version,
             cuda_version: cuda(reading(cuda_version)),
-            library_path: library_path(&nvml),
+            library_path: library_path(nvml.lib()),
             gpus,
         };
         Ok((Self { nvml, handles }, opened))
@@ -135,7 +147,7 @@ impl Session {
                 let gpu = Gpu::new(&self.nvml, *device, index, announcer);
                 Ok(groups::read(&gpu, group))
             }
-            Some(Err(error)) => Err(error.clone()),
+            Some(Err(refusal)) => Err(refusal.clone().error()),
             None => Err(WorkerError {
                 call: "nvmlDeviceGetHandleByIndex_v2".to_owned(),
                 code: None,
@@ -188,6 +200,32 @@ fn load(library: &str, announcer: &Announcer<'_>) -> Result<(), WorkerError> {
     }
 }
 
+/// Tells why the library did not initialise, and what it tells all the same. Neither needs the
+/// driver: of a library that refuses the loaded kernel module its version is what one has to know.
+fn not_initialised(library: &str, error: NvmlError, announcer: &Announcer<'_>) -> Unopened {
+    let error = init_error(error);
+    if error.code.is_none() {
+        return Unopened::Failed(error);
+    }
+    // SAFETY: it is loaded already, and stays so (see `load`): no initialiser runs again.
+    let Ok(symbols) = (unsafe { NvmlLib::new(OsStr::new(library)) }) else {
+        return Unopened::Failed(error);
+    };
+    Unopened::Refused(Refused {
+        error,
+        nvml_version: nvml_version(announcer, &symbols),
+        library_path: library_path(&symbols),
+    })
+}
+
+fn nvml_version(announcer: &Announcer<'_>, symbols: &NvmlLib) -> Reading<String> {
+    version(
+        announcer,
+        "nvmlSystemGetNVMLVersion",
+        &symbols.nvmlSystemGetNVMLVersion,
+    )
+}
+
 fn init_error(error: NvmlError) -> WorkerError {
     if let NvmlError::FailedToLoadSymbol(_) | NvmlError::LibloadingError(_) = error {
         return WorkerError {
@@ -228,12 +266,12 @@ fn cuda(version: Reading<i32>) -> Reading<String> {
     })
 }
 
-fn handle(announcer: &Announcer<'_>, nvml: &Nvml, index: u32) -> Result<nvmlDevice_t, WorkerError> {
+fn handle(announcer: &Announcer<'_>, nvml: &Nvml, index: u32) -> Told<nvmlDevice_t> {
     let call = "nvmlDeviceGetHandleByIndex_v2";
     announcer.calling(call, Some(index));
     let device = nvml
         .device_by_index(index)
-        .map_err(|error| refused(call, error).error())?;
+        .map_err(|error| refused(call, error))?;
     // SAFETY: the handle is kept beside the library that gave it, and used while that is open.
     Ok(unsafe { device.handle() })
 }
@@ -264,8 +302,8 @@ pub const EMPTY_PCI_INFO: nvmlPciInfo_t = nvmlPciInfo_t {
 };
 
 /// Where the loader found the library: the file that holds `nvmlInit_v2`.
-fn library_path(nvml: &Nvml) -> Reading<String> {
-    let Ok(function) = &nvml.lib().nvmlInit_v2 else {
+fn library_path(symbols: &NvmlLib) -> Reading<String> {
+    let Ok(function) = &symbols.nvmlInit_v2 else {
         return Reading::failed("dlsym: no nvmlInit_v2");
     };
     let address = *function as *const libc::c_void;

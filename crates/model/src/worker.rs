@@ -155,6 +155,8 @@ pub struct WorkerError {
 pub enum Answer {
     /// To [`Ask::Open`].
     Opened(Opened),
+    /// To [`Ask::Open`], by a library that is there and does not start.
+    Refused(Refused),
     /// To [`Group::Identity`].
     Identity(GpuIdentity),
     /// To [`Group::Memory`].
@@ -195,6 +197,17 @@ pub struct Opened {
     pub library_path: Reading<String>,
     /// One entry an NVML index, in order: the PCI address, or why there is no handle.
     pub gpus: Vec<Reading<crate::pci::PciAddress>>,
+}
+
+/// A driver library that refused to start, and what it tells all the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refused {
+    /// The refusal.
+    pub error: WorkerError,
+    /// NVML library version, which needs no driver.
+    pub nvml_version: Reading<String>,
+    /// Path of the library as the loader found it.
+    pub library_path: Reading<String>,
 }
 
 /// Writes one frame.

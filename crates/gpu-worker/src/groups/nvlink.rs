@@ -88,18 +88,32 @@ pub fn read(gpu: &Gpu<'_>) -> Reading<GpuNvlinks> {
         Ok(0) => Reading::unsupported(format!("{}: this GPU has no NVLink", fields::CALL)),
         Ok(count) if count <= LINKS_MAX => {
             let count = u32::try_from(count).unwrap_or(0);
-            let links = (0..count).map(|link| {
-                let state = get!(gpu, nvmlDeviceGetNvLinkState(link) -> 0);
-                one(gpu, link, state)
-            });
+            let states: Vec<Told<u32>> = (0..count)
+                .map(|link| get!(gpu, nvmlDeviceGetNvLinkState(link) -> 0))
+                .collect();
+            if let Some(refusal) = unsupported(&states) {
+                return refusal.reading();
+            }
+            let links = (0..count).zip(states);
             Reading::Value(GpuNvlinks {
-                links: links.collect(),
+                links: links.map(|(link, state)| one(gpu, link, state)).collect(),
             })
         }
         Ok(count) => Reading::failed(format!("{}: {count} NVLinks cannot be", fields::CALL)),
         Err(refusal) if refusal.code == Some(codes::GPU_IS_LOST) => refusal.reading(),
         Err(_) => probe(gpu),
     }
+}
+
+/// Why no link's state is offered, where that is so: then nothing is known of any link, and none
+/// is down.
+fn unsupported(states: &[Told<u32>]) -> Option<Refusal> {
+    let refusals = states.iter().map(|state| state.as_ref().err());
+    let mut unsupported = refusals.map(|refusal| refusal.filter(|told| told.unsupported));
+    let first = unsupported.next()??;
+    unsupported
+        .all(|other| other.is_some())
+        .then(|| first.clone())
 }
 
 /// Asks link by link until the driver knows no more.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use cupel_model::snapshot::{Driver, HungCall, PciDevice, Problem, WorkerState};
-use cupel_model::worker::{Answer, Ask, Group, Opened, WorkerError};
+use cupel_model::worker::{Answer, Ask, Group, Opened, Refused, WorkerError};
 use cupel_model::{PciAddress, Reading, Timestamp};
 
 use super::merge::merge;
@@ -49,7 +49,15 @@ type Asked = Result<Result<Box<Answer>, WorkerError>, Lost>;
 /// Why the driver was not opened.
 enum Closed {
     NotStarted(String),
-    Failed { why: String, hung: Option<HungCall> },
+    Failed {
+        why: String,
+        hung: Option<HungCall>,
+    },
+    /// The library does not start; what it tells all the same.
+    Refused {
+        why: String,
+        told: Box<Refused>,
+    },
 }
 
 /// Owns the GPU worker. Dropping it ends the worker.
@@ -139,6 +147,7 @@ impl Client {
         };
         let now = run.begun;
         let mut gpus = Vec::new();
+        let mut refused = None;
         let state = match self.nothing_to_ask(kernel, pci) {
             Some(why) => WorkerState::NotStarted { why },
             None => match self.survey(&mut run, now, &mut gpus) {
@@ -147,9 +156,13 @@ impl Client {
                 },
                 Err(Closed::NotStarted(why)) => WorkerState::NotStarted { why },
                 Err(Closed::Failed { why, hung }) => WorkerState::Failed { why, hung },
+                Err(Closed::Refused { why, told }) => {
+                    refused = Some(told);
+                    WorkerState::Failed { why, hung: None }
+                }
             },
         };
-        let driver = self.driver(kernel, state);
+        let driver = self.driver(kernel, state, refused.as_deref());
         let gpus = merge(gpus, pci, &driver.worker);
         GpuCollection {
             gpus,
@@ -445,6 +458,12 @@ impl Client {
                         opened,
                     }));
                 }
+                Ok(Answer::Refused(told)) => {
+                    return Err(Closed::Refused {
+                        why: format!("{library}: {}", told.error),
+                        told: Box::new(told),
+                    });
+                }
                 // Admitted answers are of the kind that was asked for.
                 Ok(_) => refused.push(format!("{library}: no list of GPUs")),
                 Err(error) if error.call == "dlopen" => {
@@ -486,7 +505,12 @@ impl Client {
         }
     }
 
-    fn driver(&self, kernel: &KernelDriver, worker: WorkerState) -> Driver {
+    fn driver(
+        &self,
+        kernel: &KernelDriver,
+        worker: WorkerState,
+        refused: Option<&Refused>,
+    ) -> Driver {
         let told = self.open.as_ref();
         let why = match &worker {
             WorkerState::Answered { .. } => "the worker was lost".to_owned(),
@@ -503,15 +527,19 @@ impl Client {
             kernel_version: kernel.version.clone(),
             flavour: kernel.flavour.clone(),
             library_version: lack(|opened| &opened.driver_version),
-            nvml_version: lack(|opened| &opened.nvml_version),
+            nvml_version: match refused {
+                Some(refused) => refused.nvml_version.clone(),
+                None => lack(|opened| &opened.nvml_version),
+            },
             cuda_version: lack(|opened| &opened.cuda_version),
-            library_path: match told {
-                Some(open) => open
+            library_path: match (told, refused) {
+                (Some(open), _) => open
                     .opened
                     .library_path
                     .clone()
                     .or(Reading::Value(open.library.clone())),
-                None => lack(|opened| &opened.library_path),
+                (None, Some(refused)) => refused.library_path.clone(),
+                (None, None) => lack(|opened| &opened.library_path),
             },
             worker,
         }
@@ -527,6 +555,8 @@ fn not_opened(library: &str, error: &WorkerError) -> Closed {
 
 fn closed_why(closed: &Closed) -> String {
     match closed {
-        Closed::NotStarted(why) | Closed::Failed { why, .. } => why.clone(),
+        Closed::NotStarted(why) | Closed::Failed { why, .. } | Closed::Refused { why, .. } => {
+            why.clone()
+        }
     }
 }

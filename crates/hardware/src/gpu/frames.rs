@@ -176,7 +176,7 @@ pub fn admit(message: FromWorker, id: u64, ask: &Ask) -> Result<Admitted, FrameE
 
 fn is_of_kind(answer: &Answer, ask: &Ask) -> bool {
     let told = match answer {
-        Answer::Opened(_) => return matches!(ask, Ask::Open { .. }),
+        Answer::Opened(_) | Answer::Refused(_) => return matches!(ask, Ask::Open { .. }),
         Answer::Closed => return matches!(ask, Ask::Close),
         Answer::Identity(_) => Group::Identity,
         Answer::Memory(_) => Group::Memory,
@@ -216,6 +216,7 @@ fn check(answer: &Answer) -> Result<(), FrameError> {
         | Answer::Pcie(_)
         | Answer::Fabric(_)
         | Answer::Processes(_)
+        | Answer::Refused(_)
         | Answer::Closed => {}
     }
     let json =

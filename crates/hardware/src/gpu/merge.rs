@@ -36,7 +36,18 @@ pub fn merge(listed: Vec<Listed>, pci: &[PciDevice], worker: &WorkerState) -> Ve
             }
         }
     } else {
-        gpus.extend(unclaimed.iter().map(|device| on_bus_only(device, worker)));
+        // Each of those on the bus may be one that the driver does list, and cannot say where.
+        let unsure = gpus
+            .iter()
+            .find(|gpu| gpu.pci.value().is_none() && gpu.in_driver.value().is_none())
+            .map(|gpu| gpu.in_driver.clone());
+        gpus.extend(unclaimed.iter().map(|device| {
+            let mut gpu = on_bus_only(device, worker);
+            if let Some(unsure) = &unsure {
+                gpu.in_driver = unsure.clone();
+            }
+            gpu
+        }));
     }
     for gpu in &mut gpus {
         let device = gpu

@@ -78,7 +78,7 @@ pub fn fill(gpu: &mut Gpu, answer: Answer) {
         Answer::Fabric(fabric) => gpu.fabric = fabric,
         Answer::Processes(processes) => gpu.processes = processes,
         // No part of a GPU; the client asks for them by themselves.
-        Answer::Opened(_) | Answer::Closed => {}
+        Answer::Opened(_) | Answer::Refused(_) | Answer::Closed => {}
     }
 }
 
@@ -120,7 +120,12 @@ impl Listed {
             Some(why) => unknown(Lack::Failed, why),
         };
         gpu.index = Reading::Value(index);
-        gpu.in_driver = Reading::Value(address.value().is_some());
+        gpu.in_driver = match address {
+            Reading::Value(_) => Reading::Value(true),
+            // A library that lacks the function says nothing of the GPU.
+            Reading::Unsupported(why) => Reading::unsupported(why),
+            Reading::Absent(_) | Reading::Failed(_) => Reading::Value(false),
+        };
         gpu.pci = address.clone();
         Self {
             index,

@@ -4,3 +4,4 @@ mod bench;
 mod client;
 mod faults;
 mod healthy;
+mod lacks;

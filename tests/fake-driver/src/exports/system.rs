@@ -36,6 +36,15 @@ fn on_system(
     }
 }
 
+/// As [`on_system`], for what needs no initialisation.
+fn uninitialised(
+    call: &str,
+    outputs: &[Output],
+    answer: impl FnOnce(Arc<State>) -> nvmlReturn_t,
+) -> nvmlReturn_t {
+    enter(call, None, outputs).map_or_else(|code| code, answer)
+}
+
 /// `nvmlInit_v2`.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlInit_v2() -> nvmlReturn_t {
@@ -77,7 +86,7 @@ pub extern "C" fn nvmlErrorString(code: nvmlReturn_t) -> *const c_char {
 }
 
 macro_rules! versions {
-    ($($function:ident = $field:ident;)*) => {$(
+    ($($function:ident = $field:ident by $enter:ident;)*) => {$(
         #[doc = concat!("`", stringify!($function), "`.")]
         ///
         /// # Safety
@@ -85,7 +94,7 @@ macro_rules! versions {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $function(to: *mut c_char, room: c_uint) -> nvmlReturn_t {
             let bytes = usize::try_from(room).unwrap_or(0);
-            on_system(stringify!($function), &[Output::many(to, bytes)], |book| {
+            $enter(stringify!($function), &[Output::many(to, bytes)], |book| {
                 // SAFETY: the caller of the C function gives `room` live bytes.
                 unsafe { put_text(to.cast(), bytes, Some(&book.$field)) }
             })
@@ -94,8 +103,10 @@ macro_rules! versions {
 }
 
 versions! {
-    nvmlSystemGetDriverVersion = driver_version;
-    nvmlSystemGetNVMLVersion = nvml_version;
+    nvmlSystemGetDriverVersion = driver_version by on_system;
+    // The real library's needs no initialisation either: it is the one that tells its version where
+    // it refuses the loaded kernel module.
+    nvmlSystemGetNVMLVersion = nvml_version by uninitialised;
 }
 
 macro_rules! system_values {
