@@ -13,6 +13,8 @@ pub const INVALID_ARGUMENT: nvmlReturn_t = 2;
 pub const NOT_SUPPORTED: nvmlReturn_t = 3;
 /// The buffer is too small.
 pub const INSUFFICIENT_SIZE: nvmlReturn_t = 7;
+/// Nothing happened within the time given.
+pub const TIMEOUT: nvmlReturn_t = 10;
 /// The kernel driver has no such function.
 pub const FUNCTION_NOT_FOUND: nvmlReturn_t = 13;
 /// The GPU fell off the bus or cannot be reached.

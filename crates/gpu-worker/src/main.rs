@@ -21,11 +21,13 @@ mod groups;
 mod hangup;
 mod session;
 mod text;
+mod watch;
 
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use cupel_model::worker::{
     Answer, Ask, FromWorker, Hello, PROTOCOL, Request, WorkerError, read_frame, write_frame,
@@ -91,16 +93,28 @@ fn answer(
         }
         Ask::Read { gpu, group } => match session {
             Some(session) => session.read(gpu, group, &announcer),
-            None => Err(WorkerError {
-                call: "nvmlInit_v2".to_owned(),
-                code: None,
-                what: "the driver library is not open".to_owned(),
-            }),
+            None => Err(not_open()),
+        },
+        Ask::Watch { milliseconds, skip } => match session {
+            Some(session) => Ok(Answer::Watched(session.watch(
+                &skip,
+                Duration::from_millis(milliseconds),
+                &announcer,
+            ))),
+            None => Err(not_open()),
         },
         Ask::Close => {
             close(session, &announcer)?;
             Ok(Answer::Closed)
         }
+    }
+}
+
+fn not_open() -> WorkerError {
+    WorkerError {
+        call: "nvmlInit_v2".to_owned(),
+        code: None,
+        what: "the driver library is not open".to_owned(),
     }
 }
 

@@ -6,14 +6,16 @@
 
 use std::ffi::{CStr, OsStr};
 use std::mem::ManuallyDrop;
+use std::time::Duration;
 
-use cupel_model::worker::{Answer, Group, Opened, Refused, WorkerError};
+use cupel_model::worker::{Answer, Group, Opened, Refused, Watched, WorkerError};
 use cupel_model::{PciAddress, Reading};
 use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use nvml_wrapper_sys::bindings::{NvmlLib, nvmlDevice_t, nvmlPciInfo_t};
 
 use crate::calls::{Announcer, Gpu, Refusal, Told, invoke, reading, refused};
+use crate::watch::{Watchable, watch};
 use crate::{groups, text};
 
 /// Most GPUs that one machine is believed to have.
@@ -26,6 +28,7 @@ const VERSION_BUFFER: usize = 80;
 pub struct Session {
     nvml: ManuallyDrop<Nvml>,
     handles: Vec<Told<nvmlDevice_t>>,
+    addresses: Vec<Reading<PciAddress>>,
 }
 
 /// Why there is no session.
@@ -126,7 +129,13 @@ impl Session {
             library_path: library_path(nvml.lib()),
             gpus,
         };
-        Ok((Self { nvml, handles }, opened))
+        let addresses = opened.gpus.clone();
+        let session = Self {
+            nvml,
+            handles,
+            addresses,
+        };
+        Ok((session, opened))
     }
 
     /// One group of calls on one GPU.
@@ -154,6 +163,24 @@ impl Session {
                 what: format!("the driver lists {} GPUs", self.handles.len()),
             }),
         }
+    }
+
+    /// Watches for events of all GPUs that have a handle, but those in `skip`.
+    pub fn watch(&self, skip: &[u32], time: Duration, announcer: &Announcer<'_>) -> Watched {
+        let with_address = (0_u32..).zip(&self.handles).zip(&self.addresses);
+        let gpus: Vec<Watchable<'_>> = with_address
+            .filter(|((index, _), _)| !skip.contains(index))
+            .filter_map(|((index, handle), pci)| {
+                let device = *handle.as_ref().ok()?;
+                Some(Watchable {
+                    index,
+                    device,
+                    pci,
+                    gpu: Gpu::new(&self.nvml, device, index, announcer),
+                })
+            })
+            .collect();
+        watch(self.nvml.lib(), &gpus, time, announcer)
     }
 
     /// Lets go of the driver. The library stays mapped: unloading one is what crashes.

@@ -138,6 +138,19 @@ pub fn xid(index: usize, code: u32, immediate: &str, pid: Option<u32>) -> Event 
     }
 }
 
+/// Makes NVML report an XID of each of these GPUs between two samples.
+pub fn reported(node: &mut Node, xids: &[(u32, u32)]) {
+    let event = |(index, code): &(u32, u32)| GpuEvent {
+        index: *index,
+        pci: gpu_pci(*index as usize).into(),
+        kind: "xid".to_owned(),
+        xid: Some(*code),
+        time: time("2026-01-02T03:04:00Z"),
+        repeats: 1,
+    };
+    node.snapshot.gpu_events = Reading::Value(xids.iter().map(event).collect());
+}
+
 fn gts(value: f64) -> Reading<GigatransfersPerSecond> {
     GigatransfersPerSecond::new(value).expect("finite").into()
 }
@@ -418,6 +431,7 @@ pub fn good() -> Snapshot {
         firmware: Vec::new(),
         kernel_log: Vec::new(),
         kernel_log_records: 1200.into(),
+        gpu_events: cupel_model::snapshot::no_interval(),
         remembered: Vec::new(),
         previous: None,
         problems: Vec::new(),

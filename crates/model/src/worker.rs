@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::reading::Reading;
 use crate::snapshot::{
-    GpuClocks, GpuEcc, GpuFabric, GpuIdentity, GpuMemory, GpuNvlinks, GpuPcie, GpuProcesses,
-    GpuRemappedRows, GpuRetiredPages, GpuThermal,
+    GpuClocks, GpuEcc, GpuEvent, GpuFabric, GpuIdentity, GpuMemory, GpuNvlinks, GpuPcie,
+    GpuProcesses, GpuRemappedRows, GpuRetiredPages, GpuThermal, Problem,
 };
 
 /// Version of this protocol; both sides must agree.
@@ -108,6 +108,14 @@ pub enum Ask {
         /// Which calls.
         group: Group,
     },
+    /// Wait for events, all this time.
+    Watch {
+        /// How long.
+        milliseconds: u64,
+        /// NVML indices to leave alone: an earlier worker hung or died there.
+        #[serde(default)]
+        skip: Vec<u32>,
+    },
     /// Let go of the driver: shut the library down, keep the process.
     Close,
 }
@@ -179,8 +187,19 @@ pub enum Answer {
     Fabric(Reading<GpuFabric>),
     /// To [`Group::Processes`].
     Processes(GpuProcesses),
+    /// To [`Ask::Watch`].
+    Watched(Watched),
     /// To [`Ask::Close`].
     Closed,
+}
+
+/// What came of watching for events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Watched {
+    /// The events, by time of arrival.
+    pub events: Reading<Vec<GpuEvent>>,
+    /// GPUs that were not watched, and watching that ended early.
+    pub problems: Vec<Problem>,
 }
 
 /// The driver as the library describes it.

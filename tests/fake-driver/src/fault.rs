@@ -25,6 +25,7 @@ pub const NOT_SUPPORTED: nvmlReturn_t = 3;
 pub const NOT_FOUND: nvmlReturn_t = 6;
 pub const INSUFFICIENT_SIZE: nvmlReturn_t = 7;
 pub const DRIVER_NOT_LOADED: nvmlReturn_t = 9;
+pub const TIMEOUT: nvmlReturn_t = 10;
 pub const ARGUMENT_VERSION_MISMATCH: nvmlReturn_t = 25;
 
 /// How often the library was initialised and not yet shut down.
@@ -157,7 +158,8 @@ pub fn handle(index: u32) -> *mut () {
     std::ptr::without_provenance_mut(usize::try_from(index).unwrap_or(0) + 1)
 }
 
-fn index(device: *const ()) -> Option<u32> {
+/// The index behind a handle.
+pub fn index(device: *const ()) -> Option<u32> {
     u32::try_from(device.addr().checked_sub(1)?).ok()
 }
 

@@ -10,7 +10,7 @@
 //!   buffer or a call before initialising, it does too.
 //!
 //! # What is absent
-//! Whatever Cupel does not ask for: setting anything, events, MIG instances, vGPU.
+//! Whatever Cupel does not ask for: setting anything, MIG instances, vGPU.
 #![expect(
     unsafe_code,
     reason = "C functions that write through their caller's pointers; each block says why it is sound"

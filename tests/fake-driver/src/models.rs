@@ -228,6 +228,7 @@ impl Model {
             processes: Some(Vec::new()),
             utilisation: Some(Utilisation { gpu: 0, memory: 0 }),
             recovery_action: Some(0),
+            event_types: Some(0x11f),
         }
     }
 }
@@ -303,6 +304,7 @@ impl State {
                 .zip(addresses)
                 .map(|(index, pci)| model.gpu(index, pci))
                 .collect(),
+            events: Vec::new(),
             faults: Vec::new(),
         }
     }

@@ -33,6 +33,9 @@ pub struct State {
     pub init: u32,
     /// The GPUs, in NVML's order.
     pub gpus: Vec<Gpu>,
+    /// What event sets deliver, in this order.
+    #[serde(default)]
+    pub events: Vec<Event>,
     /// How it misbehaves; the first one that fits a call acts.
     #[serde(default)]
     pub faults: Vec<Fault>,
@@ -139,6 +142,25 @@ pub struct Gpu {
     pub utilisation: Option<Utilisation>,
     /// Field 230, `nvmlDeviceGpuRecoveryAction_t`.
     pub recovery_action: Option<u32>,
+    /// `nvmlDeviceGetSupportedEventTypes`.
+    #[serde(default)]
+    pub event_types: Option<u64>,
+}
+
+/// One event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// NVML index.
+    pub gpu: u32,
+    /// `nvmlEventType…`: 8 is an XID.
+    pub event_type: u64,
+    /// The code of an XID.
+    #[serde(default)]
+    pub data: u64,
+    /// From the making of the set.
+    #[serde(default)]
+    pub delay_ms: u64,
 }
 
 /// A mode and what it will be.

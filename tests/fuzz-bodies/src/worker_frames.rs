@@ -28,6 +28,12 @@ pub fn worker_frames(data: &[u8]) {
 }
 
 fn asked(choice: u8) -> Ask {
+    if choice == u8::MAX {
+        return Ask::Watch {
+            milliseconds: 1,
+            skip: Vec::new(),
+        };
+    }
     match usize::from(choice).checked_sub(2) {
         Some(group) => Ask::Read {
             gpu: 0,

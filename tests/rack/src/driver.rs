@@ -31,6 +31,7 @@ pub(crate) fn write(machine: &Machine, directory: &Path, fake: &Path) -> Result<
         cuda_version: machine.driver.cuda,
         init: machine.driver.init,
         gpus: machine.gpus.clone(),
+        events: Vec::new(),
         faults: machine.driver.calls.clone(),
     }
     .write_beside(directory)?;

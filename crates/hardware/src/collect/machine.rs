@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use cupel_model::snapshot::{
     NvmeController, Nvswitch, PciDevice, Previous, Problem, RdmaDevice, Sensor, Snapshot,
+    WorkerState, no_interval,
 };
 use cupel_model::units::Seconds;
+use cupel_model::worker::Watched;
 use cupel_model::{PciAddress, Reading, SCHEMA_VERSION};
 
 use super::log::{self, Log};
@@ -14,7 +16,7 @@ use super::options::CollectOptions;
 use super::{firmware, late};
 use crate::deadline::{self, Pending};
 use crate::error::ReadError;
-use crate::gpu::{self, KernelDriver};
+use crate::gpu::{Client, KernelDriver};
 use crate::root::Root;
 use crate::{
     clock, cpus, filesystems, hwmon, ipmi, kernel, memory, network, node, nvme, nvswitch, pci,
@@ -23,24 +25,46 @@ use crate::{
 
 /// Reads the machine: once, or twice if `options.interval` says so.
 pub fn collect(options: &CollectOptions) -> Snapshot {
-    let first = options.interval.map(|interval| {
-        let began = clock::since_boot();
-        let first = once(&options.for_first_sample());
-        let spent = clock::since_boot().saturating_sub(began);
-        std::thread::sleep(interval.saturating_sub(spent));
-        (began, first)
-    });
+    let Some(interval) = options.interval else {
+        return once(options, &mut Client::new(options.gpu()));
+    };
+    let earlier = clock::since_boot();
+    // It holds the driver until the second sample has a worker of its own: a driver that everybody
+    // let go of would start to count anew.
+    let mut client = Client::new(options.gpu());
+    let first = once(&options.for_first_sample(), &mut client);
+    let left = || interval.saturating_sub(clock::since_boot().saturating_sub(earlier));
+    let watched = watch(&mut client, &first.driver.worker, left());
+    std::thread::sleep(left());
     let began = clock::since_boot();
-    let mut snapshot = once(options);
-    snapshot.previous = first.and_then(|(earlier, first)| {
-        let elapsed = began.saturating_sub(earlier).as_secs_f64();
-        let elapsed_seconds = Seconds::new(elapsed).ok()?;
-        Some(Previous {
-            elapsed_seconds,
-            snapshot: Box::new(first),
-        })
+    let mut snapshot = once(options, &mut Client::new(options.gpu()));
+    drop(client);
+    snapshot.gpu_events = watched.events;
+    snapshot.problems.extend(watched.problems);
+    snapshot.problems.sort();
+    snapshot.problems.dedup();
+    let elapsed = began.saturating_sub(earlier).as_secs_f64();
+    snapshot.previous = Seconds::new(elapsed).ok().map(|elapsed_seconds| Previous {
+        elapsed_seconds,
+        snapshot: Box::new(first),
     });
     snapshot
+}
+
+/// Watches for events of GPUs for `time`, where there is a driver to watch.
+fn watch(client: &mut Client, worker: &WorkerState, time: Duration) -> Watched {
+    let events = match worker {
+        WorkerState::Answered { .. } if !time.is_zero() => return client.watch(time),
+        WorkerState::Answered { .. } => {
+            Reading::absent("the first sample took all of the interval; ask for a longer one")
+        }
+        WorkerState::NotStarted { why } => Reading::absent(why),
+        WorkerState::Failed { why, .. } => Reading::failed(why),
+    };
+    Watched {
+        events,
+        problems: Vec::new(),
+    }
 }
 
 /// What went wrong with a whole source.
@@ -82,7 +106,7 @@ impl Problems {
     }
 }
 
-fn once(options: &CollectOptions) -> Snapshot {
+fn once(options: &CollectOptions, client: &mut Client) -> Snapshot {
     let root = &options.root;
     let limits = options.deadlines;
     let taken_at = clock::now();
@@ -166,12 +190,7 @@ fn once(options: &CollectOptions) -> Snapshot {
     });
     let switches = start_switches(root, limits.device, &pci);
     // GPU workers have deadlines of their own; all other sources go on meanwhile.
-    let gpus = gpu::collect(
-        &options.gpu(),
-        &KernelDriver { version, flavour },
-        &pci,
-        taken_at,
-    );
+    let gpus = client.collect(&KernelDriver { version, flavour }, &pci, taken_at);
     problems.0.extend(gpus.problems);
 
     let (node, bios) = problems.wait("node", node, |why| {
@@ -208,6 +227,7 @@ fn once(options: &CollectOptions) -> Snapshot {
         firmware: Vec::new(),
         kernel_log: log.events,
         kernel_log_records: log.records,
+        gpu_events: no_interval(),
         remembered: Vec::new(),
         previous: None,
         problems: Vec::new(),

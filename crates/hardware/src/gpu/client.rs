@@ -7,6 +7,8 @@
 //! - The list of GPUs of a replacement must be the one that its predecessor gave; otherwise
 //!   indices would name other GPUs.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 
 use cupel_model::Reading;
 use cupel_model::worker::{
-    Answer, Ask, FromWorker, Group, Hello, MAX_FRAME, Opened, PROTOCOL, WorkerError, read_frame,
+    Answer, Ask, FromWorker, Group, Hello, MAX_FRAME, Opened, PROTOCOL, Watched, WorkerError,
+    read_frame,
 };
 use serde_json::Value;
 
@@ -17,6 +18,9 @@ const GPUS_MAX: usize = 256;
 
 /// Most links that a GPU is believed to have.
 const LINKS_MAX: usize = 64;
+
+/// Most different events that a watch gives.
+const EVENTS_MAX: usize = 1024;
 
 /// Longest text in an answer, bytes. NVML's longest is 96; reasons may quote two of them.
 const TEXT_MAX: usize = 1024;
@@ -177,6 +181,7 @@ pub fn admit(message: FromWorker, id: u64, ask: &Ask) -> Result<Admitted, FrameE
 fn is_of_kind(answer: &Answer, ask: &Ask) -> bool {
     let told = match answer {
         Answer::Opened(_) | Answer::Refused(_) => return matches!(ask, Ask::Open { .. }),
+        Answer::Watched(_) => return matches!(ask, Ask::Watch { .. }),
         Answer::Closed => return matches!(ask, Ask::Close),
         Answer::Identity(_) => Group::Identity,
         Answer::Memory(_) => Group::Memory,
@@ -196,6 +201,15 @@ fn is_of_kind(answer: &Answer, ask: &Ask) -> bool {
 fn check(answer: &Answer) -> Result<(), FrameError> {
     match answer {
         Answer::Opened(opened) => check_list(opened)?,
+        Answer::Watched(Watched { events, problems }) => {
+            let count = events.value().map_or(0, Vec::len);
+            if count > EVENTS_MAX || problems.len() > GPUS_MAX + 1 {
+                return Err(FrameError::Implausible(format!(
+                    "{count} events and {} problems",
+                    problems.len()
+                )));
+            }
+        }
         Answer::Nvlink(Reading::Value(nvlinks)) => {
             let indices = nvlinks.links.iter().map(|link| link.index);
             if nvlinks.links.len() > LINKS_MAX || !indices.is_sorted_by(|a, b| a < b) {

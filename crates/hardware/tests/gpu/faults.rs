@@ -31,8 +31,8 @@ fn is_system(call: &str) -> bool {
         || call.starts_with("nvmlSystem")
 }
 
-/// Speaks with a worker directly and notes every call that it announces.
-fn announced(bench: &Bench) -> BTreeSet<String> {
+/// Speaks with a worker directly and notes every call that it announces, from opening to closing.
+pub fn announced(bench: &Bench, between: impl IntoIterator<Item = Ask>) -> BTreeSet<String> {
     let WorkerProgram::File(program) = &bench.options.worker else {
         panic!("a file");
     };
@@ -50,7 +50,7 @@ fn announced(bench: &Bench) -> BTreeSet<String> {
         library: bench.library().to_string_lossy().into_owned(),
         skip: Vec::new(),
     }];
-    asks.extend(Group::ALL.map(|group| Ask::Read { gpu: 0, group }));
+    asks.extend(between);
     asks.push(Ask::Close);
     let mut calls = BTreeSet::new();
     let hello: Option<FromWorker> = read_frame(&mut socket).expect("hello");
@@ -81,14 +81,15 @@ fn announced(bench: &Bench) -> BTreeSet<String> {
 
 /// Every function that the worker calls, on any model, with and without the newer ones.
 fn functions() -> BTreeSet<String> {
+    let groups = || Group::ALL.map(|group| Ask::Read { gpu: 0, group });
     let mut calls = BTreeSet::new();
     for model in [Model::H200, Model::B200, Model::L40s] {
-        calls.append(&mut announced(&Bench::new(&eight(model))));
+        calls.append(&mut announced(&Bench::new(&eight(model)), groups()));
     }
     let older = Bench::new(&eight(Model::H200))
         .without("nvmlDeviceGetMemoryInfo_v2")
         .without("nvmlDeviceGetGpuFabricInfoV");
-    calls.append(&mut announced(&older));
+    calls.append(&mut announced(&older, groups()));
     calls.remove("dlopen");
     assert!(calls.len() > 50, "{calls:?}");
     calls
@@ -96,7 +97,7 @@ fn functions() -> BTreeSet<String> {
 
 /// Runs `check` for each of many, several at once. The tests take turns, so that what is measured
 /// is one fault among a few, not hundreds of processes on two cores.
-fn each<T: Send>(cases: Vec<T>, check: impl Fn(T) + Sync) {
+pub fn each<T: Send>(cases: Vec<T>, check: impl Fn(T) + Sync) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let cases = Mutex::new(cases);

@@ -5,3 +5,4 @@ mod client;
 mod faults;
 mod healthy;
 mod lacks;
+mod watch;

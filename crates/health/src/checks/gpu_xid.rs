@@ -12,6 +12,8 @@
 //! - Errors of applications (13, 31, 43 and every other whose published action is to restart the
 //!   application) are events, until three processes ran into them on one GPU and not on half of all.
 //! - 144 to 150 by their decoded sub-code. A code without a published action is a warning.
+//! - With two samples (`--interval`), XIDs that NVML reported in between stand for those that the
+//!   kernel log does not have, as where it cannot be read; one that is in both counts once.
 //! - A record that a program wrote into the kernel log is reported and changes no verdict.
 //!
 //! # Why it matters
@@ -34,6 +36,7 @@ use cupel_model::{
     PciAddress, RemedyAction, Scope, Severity, Urgency,
 };
 
+use super::gpu_xid_nvml::not_in_log;
 use super::gpu_xid_rules::{Class, Rule, class};
 use crate::context::Context;
 use crate::doc::module_doc;
@@ -59,14 +62,17 @@ pub const CHECK: Check = Check {
 /// So many processes with an application's error on one GPU make it the GPU's. No published number.
 const PROCESSES: usize = 3;
 
+/// Place in the kernel log; of what NVML reported there is none.
+type Place = Option<usize>;
+
 /// The XIDs of one GPU.
 #[derive(Default)]
 struct Told<'a> {
-    conditions: Vec<(usize, &'a Event, Rule)>,
-    applications: Vec<(usize, &'a Event)>,
+    conditions: Vec<(Place, &'a Event, Rule)>,
+    applications: Vec<(Place, &'a Event)>,
     codes: BTreeSet<u32>,
     /// Written by programs.
-    claimed: Vec<(usize, &'a Event)>,
+    claimed: Vec<(Place, &'a Event)>,
 }
 
 impl Told<'_> {
@@ -91,7 +97,8 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         &context.snapshot.kernel_log_records,
         true,
     );
-    let told = told(context);
+    let by_nvml = not_in_log(context.snapshot);
+    let told = told(context, &by_nvml);
     let suspects = told
         .values()
         .filter(|told| told.processes() >= PROCESSES)
@@ -104,14 +111,14 @@ fn evaluate(context: &Context<'_>) -> Outcome {
             continue;
         }
         if let Some(draft) = condition(told, component.clone(), &name) {
-            outcome.uses(told.conditions.iter().map(|(at, _, _)| *at));
+            outcome.uses(told.conditions.iter().filter_map(|(at, _, _)| *at));
             outcome.find(draft);
         } else if told.processes() >= PROCESSES && !everywhere {
-            outcome.uses(told.applications.iter().map(|(at, _)| *at));
+            outcome.uses(told.applications.iter().filter_map(|(at, _)| *at));
             outcome.find(repeated(told, component.clone(), &name));
         }
         if let Some((_, event)) = told.claimed.first() {
-            outcome.uses(told.claimed.iter().map(|(at, _)| *at));
+            outcome.uses(told.claimed.iter().filter_map(|(at, _)| *at));
             outcome.find(
                 Draft::info(
                     CODE,
@@ -130,11 +137,13 @@ fn evaluate(context: &Context<'_>) -> Outcome {
     outcome
 }
 
-/// The XIDs by GPU.
-fn told<'a>(context: &Context<'a>) -> BTreeMap<Option<PciAddress>, Told<'a>> {
+/// The XIDs by GPU: those of the kernel log, and those of NVML.
+fn told<'a>(context: &Context<'a>, by_nvml: &'a [Event]) -> BTreeMap<Option<PciAddress>, Told<'a>> {
     let mut all: BTreeMap<Option<PciAddress>, Told<'a>> = BTreeMap::new();
-    let mut recovery: BTreeMap<Option<PciAddress>, (usize, &'a Event)> = BTreeMap::new();
-    for (at, event) in context.snapshot.kernel_log.iter().enumerate() {
+    let mut recovery: BTreeMap<Option<PciAddress>, (Place, &'a Event)> = BTreeMap::new();
+    let logged = context.snapshot.kernel_log.iter().enumerate();
+    let logged = logged.map(|(at, event)| (Some(at), event));
+    for (at, event) in logged.chain(by_nvml.iter().map(|event| (None, event))) {
         let (EventKind::Xid, Some(code)) = (event.kind, event.xid) else {
             continue;
         };
@@ -219,7 +228,7 @@ fn condition(told: &Told<'_>, component: Component, name: &str) -> Option<Draft>
         .iter()
         .rev()
         .max_by_key(|(_, event, rule)| (rule.severity, event.xid != Some(154)))?;
-    let (_, event, rule) = worst;
+    let (at, event, rule) = worst;
     let code = event.xid.unwrap_or_default();
     let mnemonic = event
         .mnemonic
@@ -246,7 +255,8 @@ fn condition(told: &Told<'_>, component: Component, name: &str) -> Option<Draft>
         let code = event.xid.unwrap_or_default();
         draft = draft.evidence(Evidence::value(&format!("xid_{code}_count"), event.repeats));
     }
-    draft = draft.evidence(Evidence::value("kernel_log", event.raw.as_str()));
+    let source = at.map_or("nvml_event", |_| "kernel_log");
+    draft = draft.evidence(Evidence::value(source, event.raw.as_str()));
     Some(steps(draft, action, code, name))
 }
 
@@ -347,7 +357,7 @@ fn repeated(told: &Told<'_>, component: Component, name: &str) -> Draft {
 }
 
 #[cfg(test)]
-use crate::testing::xid;
+use crate::testing::{reported, xid};
 
 #[cfg(test)]
 const CASES: &[Case] = &[
@@ -407,6 +417,16 @@ const CASES: &[Case] = &[
         name: "the log could not be read",
         expect: Expect::Unknown,
         change: |node| node.snapshot.kernel_log_records = cupel_model::Reading::failed("EPERM"),
+    },
+    Case {
+        name: "NVML reported what the log does not have",
+        expect: Expect::Fail,
+        change: |node| reported(node, &[(2, 95)]),
+    },
+    Case {
+        name: "NVML reported an application's error",
+        expect: Expect::Pass,
+        change: |node| reported(node, &[(2, 31)]),
     },
     Case {
         name: "no GPU",
@@ -478,6 +498,46 @@ mod tests {
         assert_eq!(found([at(10, "0x1 (GPU Reset Required)")]).len(), 1);
         let cleared = [at(10, "0x1 (GPU Reset Required)"), at(20, "0x0 (None)")];
         assert_eq!(found(cleared), Vec::new());
+    }
+
+    #[test]
+    fn where_the_log_cannot_be_read_nvml_tells() {
+        let mut node = Node::good();
+        node.snapshot.kernel_log_records = cupel_model::Reading::failed("EPERM");
+        reported(&mut node, &[(2, 95), (5, 48), (6, 154)]);
+        let context = Context::new(&node.snapshot, node.platform.as_ref());
+        let outcome = evaluate(&context);
+        assert!(matches!(
+            outcome.standing(),
+            crate::outcome::Standing::Unknown(_)
+        ));
+        let found: Vec<_> = outcome
+            .findings()
+            .iter()
+            .map(|found| (found.component.index, found.severity))
+            .collect();
+        let (critical, warning) = (Severity::Critical, Severity::Warning);
+        assert_eq!(
+            found,
+            [(Some(2), critical), (Some(5), critical), (Some(6), warning)]
+        );
+        let sources = |found: &Finding| found.evidence.iter().any(|one| one.name == "nvml_event");
+        assert!(outcome.findings().iter().all(sources));
+        assert!(outcome.into_parts().1.is_empty());
+    }
+
+    #[test]
+    fn what_is_in_the_log_and_in_nvml_counts_once() {
+        let mut node = Node::good();
+        node.log(xid(2, 95, "RESET_GPU", Some(100)));
+        let alone = evaluate(&Context::new(&node.snapshot, None)).into_parts();
+        reported(&mut node, &[(2, 95)]);
+        let both = evaluate(&Context::new(&node.snapshot, None)).into_parts();
+        assert_eq!(both, alone);
+        // What a program wrote takes no XID of the driver away.
+        node.snapshot.kernel_log[0].source = LogSource::User;
+        let forged = evaluate(&Context::new(&node.snapshot, None));
+        assert_eq!(forged.findings()[0].severity, Severity::Critical);
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod gpu_row_remap_failed;
 pub mod gpu_row_remap_pending;
 pub mod gpu_thermal_slowdown;
 pub mod gpu_xid;
+mod gpu_xid_nvml;
 pub mod gpu_xid_rules;
 pub mod kernel_log_unreadable;
 pub mod memory_dimm_missing;

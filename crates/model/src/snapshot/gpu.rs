@@ -289,6 +289,25 @@ pub struct GpuProcesses {
     pub recovery_action: Reading<String>,
 }
 
+/// What the driver reported while it was watched. Source: `nvmlEventSetWait_v2`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GpuEvent {
+    /// NVML index.
+    pub index: u32,
+    /// Where that GPU is.
+    pub pci: Reading<PciAddress>,
+    /// `xid`, `single-bit-ecc`, `double-bit-ecc`, `pstate`, `clock`, `power-source`, `mig-config`,
+    /// `single-bit-ecc-storm`, `dram-retirement`, `dram-retirement-failure`, `non-fatal-poison`,
+    /// `fatal-poison`, `gpu-unavailable`, `gpu-recovery-action`; an unknown one is `bit-N`.
+    pub kind: String,
+    /// The code of an XID.
+    pub xid: Option<u32>,
+    /// When the first of them arrived; the driver gives no time of its own.
+    pub time: Timestamp,
+    /// How many arrived.
+    pub repeats: u64,
+}
+
 /// A driver call that did not come back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HungCall {

@@ -138,6 +138,9 @@ pub struct Snapshot {
     pub kernel_log: Vec<Event>,
     /// Whether the kernel log could be read, and how many records it had.
     pub kernel_log_records: Reading<u64>,
+    /// What GPUs reported to the driver between two samples.
+    #[serde(default = "no_interval")]
+    pub gpu_events: Reading<Vec<GpuEvent>>,
     /// Parts as last seen in good order, by kind and slot.
     pub remembered: Vec<RememberedPart>,
     /// The sample before, when two were asked for.
@@ -145,4 +148,9 @@ pub struct Snapshot {
     pub previous: Option<Previous>,
     /// What could not be read.
     pub problems: Vec<Problem>,
+}
+
+/// What a snapshot of one sample has in the place of events.
+pub fn no_interval() -> Reading<Vec<GpuEvent>> {
+    Reading::absent("no interval was asked for")
 }

@@ -1,5 +1,6 @@
 //! The C functions, by the names that NVML's header gives them.
 
+mod events;
 mod health;
 mod identity;
 mod links;

@@ -24,7 +24,7 @@ fn initialise(call: &str) -> nvmlReturn_t {
 }
 
 /// A call on the whole system, refused where the library is not initialised.
-fn on_system(
+pub(super) fn on_system(
     call: &str,
     outputs: &[Output],
     answer: impl FnOnce(Arc<State>) -> nvmlReturn_t,
