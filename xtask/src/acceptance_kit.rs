@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - Nothing in it needs a compiler, a network or an installed program where it runs.
-//! - `cupel` and the comparison are static; the worker is not, because a driver library is loaded
+//! - `cupel` and the comparison are static (musl where zig and the target are installed, else this
+//!   machine's libc); the worker is not, because a driver library is loaded
 //!   into it, and is both inside `cupel` and beside it.
 
 use std::fs;
@@ -29,13 +30,18 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
     let kit = workspace.root.join(&options.to);
     fs::create_dir_all(&kit).with_context(|| format!("create {}", kit.display()))?;
 
-    let worker = worker(workspace)?;
+    let zig = has_zig(workspace)?;
+    let worker = worker(workspace, zig)?;
     copy(&worker, &kit.join("cupel-gpu-worker"))?;
 
-    let (target, flags) = static_target(workspace)?;
+    let (target, flags) = static_target(workspace, zig)?;
     let worker = worker.display().to_string();
     let args = [
-        "build",
+        if target.ends_with("musl") {
+            "zigbuild"
+        } else {
+            "build"
+        },
         "--release",
         "--locked",
         "--target",
@@ -74,30 +80,53 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
 }
 
 /// Builds the worker: dynamic, so that it can load the driver library of the machine it runs on.
-fn worker(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+/// With zig it is linked for glibc 2.17, else for this machine's glibc or newer.
+fn worker(workspace: &Workspace, zig: bool) -> anyhow::Result<PathBuf> {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let linked = if zig {
+        format!("{target}.2.17")
+    } else {
+        target.clone()
+    };
     let args = [
-        "build",
+        if zig { "zigbuild" } else { "build" },
         "--release",
         "--locked",
+        "--target",
+        &linked,
         "--package",
         "cupel-gpu-worker",
     ];
     if !workspace.cargo(&args, &[])? {
         bail!("building the worker failed; messages are above");
     }
-    Ok(workspace.target.join("release/cupel-gpu-worker"))
+    Ok(workspace
+        .target
+        .join(target)
+        .join("release/cupel-gpu-worker"))
 }
 
-/// musl where its standard library is installed; else this machine's libc, linked statically.
-fn static_target(workspace: &Workspace) -> anyhow::Result<(String, &'static str)> {
-    let rustc = Path::new("rustc");
+/// Whether `cargo zigbuild` is here; it brings a C compiler for every target.
+fn has_zig(workspace: &Workspace) -> anyhow::Result<bool> {
+    let args = ["zigbuild", "--version"];
+    let answer = process::output(Path::new("cargo"), &args, &[], &workspace.root)?;
+    Ok(answer.status.success())
+}
+
+/// musl where its standard library and zig are installed; else this machine's libc, linked
+/// statically.
+fn static_target(workspace: &Workspace, zig: bool) -> anyhow::Result<(String, &'static str)> {
     let musl = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let args = ["--print", "target-libdir", "--target", &musl];
-    let libraries = process::output(rustc, &args, &[], &workspace.root)?;
+    let libraries = process::output(Path::new("rustc"), &args, &[], &workspace.root)?;
     let path = String::from_utf8_lossy(&libraries.stdout).trim().to_owned();
-    if libraries.status.success() && Path::new(&path).is_dir() {
+    if zig && libraries.status.success() && Path::new(&path).is_dir() {
         return Ok((musl, ""));
     }
+    println!(
+        "no musl build (it needs `rustup target add {musl}` and `pip install ziglang \
+         cargo-zigbuild`): linking against this machine's libc"
+    );
     Ok((
         format!("{}-unknown-linux-gnu", std::env::consts::ARCH),
         "-C target-feature=+crt-static",
