@@ -6,6 +6,9 @@
 //! - Nothing is lost: the counts add up to what came in.
 //! - Memory is bounded: beyond [`Folder::LIMIT`] texts, new ones fold into one event for each
 //!   source, kind, address and code; beyond as many of these, into one for each source and kind.
+//! - Such an event has the raw text of its first, no pid and no process, and what its texts do not
+//!   agree on is none; its severity and action are those of the worst. Where the codes differ it
+//!   is named for all of them: `xid.several`.
 
 use std::collections::HashMap;
 
@@ -59,8 +62,11 @@ impl Folder {
         if self.merged(&key, &event) {
             return;
         }
+        let one_text = matches!(key, Key::Text(..));
         self.index.insert(key, self.events.len());
         self.events.push(Event {
+            pid: event.pid.filter(|_| one_text),
+            process: event.process.filter(|_| one_text),
             first: event.first.or(event.time),
             last: event.last.or(event.time),
             ..event
@@ -72,6 +78,10 @@ impl Folder {
         let known = self.index.get(key).and_then(|i| self.events.get_mut(*i));
         let found = known.is_some();
         if let Some(known) = known {
+            match key {
+                Key::Text(..) => {}
+                Key::Code(..) | Key::Kind(..) => agree(known, event),
+            }
             merge(known, event);
         }
         found
@@ -104,6 +114,29 @@ fn merge(known: &mut Event, event: &Event) {
     known.first = earlier(known.first, event.first.or(event.time));
     known.last = known.last.max(event.last.or(event.time));
     known.time = earlier(known.time, event.time);
+}
+
+/// Leaves of `known` only what is true of `event` too.
+fn agree(known: &mut Event, event: &Event) {
+    fn keep<T: PartialEq>(known: &mut Option<T>, other: &Option<T>) {
+        if known != other {
+            *known = None;
+        }
+    }
+    keep(&mut known.pci, &event.pci);
+    keep(&mut known.mig, &event.mig);
+    keep(&mut known.xid, &event.xid);
+    keep(&mut known.sxid, &event.sxid);
+    keep(&mut known.mnemonic, &event.mnemonic);
+    keep(&mut known.nvidia, &event.nvidia);
+    keep(&mut known.nvlink5, &event.nvlink5);
+    if known.code != event.code {
+        let group = known.code.split('.').next().unwrap_or_default();
+        known.code = format!("{group}.several");
+    }
+    if event.severity > known.severity {
+        (known.severity, known.action) = (event.severity, event.action);
+    }
 }
 
 fn earlier(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
@@ -165,5 +198,42 @@ mod tests {
         assert!(folded.len() <= 2 * Folder::LIMIT + 1, "{}", folded.len());
         let sum: u64 = folded.iter().map(|e| e.repeats).sum();
         assert_eq!(usize::try_from(sum).expect("fits"), total);
+    }
+
+    #[test]
+    fn what_stands_for_several_texts_says_nothing_of_one() {
+        let mut folder = Folder::new();
+        let flood = |folder: &mut Folder, bus: u8, count: usize, several: bool| {
+            for n in 0..count {
+                let code = if several { 200 + n } else { 43 };
+                folder.extend(events(&format!(
+                    "NVRM: Xid (PCI:0000:{bus:02x}:00 GPU-I:05): {code}, pid=7, name=x, text {n}\n"
+                )));
+            }
+        };
+        flood(&mut folder, 1, Folder::LIMIT, false);
+        // Beyond the limit: one for each code, then one for each kind.
+        flood(&mut folder, 2, 3, false);
+        flood(&mut folder, 3, Folder::LIMIT - 1, true);
+        flood(&mut folder, 4, 2, true);
+        flood(&mut folder, 5, 1, true);
+        let folded = folder.into_events();
+        let one = folded.first().expect("a text");
+        assert_eq!((one.pid, one.process.as_deref()), (Some(7), Some("x")));
+        let told = |event: &Event| {
+            assert_eq!((event.pid, event.process.as_deref()), (None, None));
+            (
+                event.code.clone(),
+                event.xid,
+                event.pci.is_some(),
+                event.mig.is_some(),
+                event.repeats,
+            )
+        };
+        let code = folded.get(Folder::LIMIT).expect("a code");
+        assert_eq!(told(code), ("xid.43".to_owned(), Some(43), true, true, 3));
+        let kind = folded.last().expect("a kind");
+        assert_eq!(told(kind), ("xid.several".to_owned(), None, false, true, 3));
+        assert_eq!(kind.mnemonic, None);
     }
 }

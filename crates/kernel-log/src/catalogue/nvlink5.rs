@@ -8,7 +8,8 @@
 //! - Where several rules match alike, the one whose unit the line names is taken, else the first.
 //! - With the driver unknown: the layout by which a rule matches, if that is only one; if they
 //!   disagree, or none matches, the layout is ambiguous and both readings are listed.
-//! - A message whose first two words are not whole is not decoded.
+//! - A message that was cut before the end of its six words is not decoded: the driver writes
+//!   each with eight digits. Only the bracket behind them may be missing.
 
 use std::sync::LazyLock;
 
@@ -144,15 +145,14 @@ struct Line<'a> {
     error_status: u32,
 }
 
-/// Reads `<unit> Fatal|Nonfatal XC<n> i<n> Link <n> (<word> <word> …`.
+/// Reads `<unit> Fatal|Nonfatal XC<n> i<n> Link <n> (<word> <word> …`; none if it was cut.
 fn line(message: &str) -> Option<Line<'_>> {
     let (before, words) = message.rsplit_once('(')?;
-    let mut words = words
-        .trim_end()
-        .trim_end_matches(')')
-        .split_ascii_whitespace();
-    let intr_info = number(words.next()?)?;
-    let error_status = number(words.next()?)?;
+    let words = words.split(')').next()?.split_ascii_whitespace();
+    let words: Vec<u32> = words.map(number).collect::<Option<_>>()?;
+    let [intr_info, error_status, _, _, _, _, ..] = *words.as_slice() else {
+        return None;
+    };
     let mut tokens = before.split_ascii_whitespace();
     let unit = tokens.next().unwrap_or_default();
     let link = tokens
@@ -286,6 +286,9 @@ mod tests {
 
     const V1_DOWN: &str = "NETIR_LINK_EVT  Fatal   XC0 i0 Link 08 (0x004505c6 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000)";
 
+    /// The four words that no rule looks at.
+    const REST: &str = "0x00000000 0x00000000 0x00000000 0x00000000";
+
     #[test]
     fn all_rules_are_read() {
         assert_eq!(rules().len(), 95);
@@ -319,7 +322,7 @@ mod tests {
     #[test]
     fn a_promoted_error_takes_the_second_action() {
         let line =
-            |info: &str| format!("RLW_RXPIPE Nonfatal XC0 i0 Link 13 ({info} 0x00000002 0x0)");
+            |info: &str| format!("RLW_RXPIPE Nonfatal XC0 i0 Link 13 ({info} 0x00000002 {REST})");
         let plain = decode(145, &line("0x000000c2"), driver("570.1")).expect("decoded");
         assert_eq!(plain.immediate.as_deref(), Some("IGNORE"));
         let promoted = decode(145, &line("0x000004c2"), driver("570.1")).expect("decoded");
@@ -332,7 +335,7 @@ mod tests {
     #[test]
     fn the_named_unit_wins_among_equal_matches() {
         let line = |unit: &str, info: &str| {
-            format!("{unit} Fatal XC0 i0 Link -1 ({info} 0x00000004 0x00000000)")
+            format!("{unit} Fatal XC0 i0 Link -1 ({info} 0x00000004 {REST})")
         };
         for (xid, text, version, want) in [
             (
@@ -371,7 +374,15 @@ mod tests {
         ] {
             assert_eq!(decode(145, text, None), None, "{text}");
         }
-        let cut = "RLW_REMAP Nonfatal XC1 i0 Link 10 (0x00000004 0x00000040 0x0000";
-        assert!(decode(145, cut, None).is_some_and(|d| d.immediate.is_some()));
+        let whole = V1_DOWN.trim_end_matches(')');
+        assert_eq!(decode(149, whole, None), decode(149, V1_DOWN, None));
+        assert!(decode(149, whole, None).is_some());
+        // Wherever it is cut before that: in a word, behind `0x`, or between words.
+        for end in 0..whole.len() {
+            let cut = &whole[..end];
+            assert_eq!(decode(149, cut, driver("570.1")), None, "{cut}");
+        }
+        let more = format!("{V1_DOWN} and more");
+        assert!(decode(149, &more, None).is_some());
     }
 }

@@ -42,10 +42,13 @@ pub(super) fn decode(message: &str, driver: Option<DriverVersion>) -> Option<Ope
 /// Splits `(device)` into address and MIG instance.
 pub(super) fn place(device: &str) -> (Option<cupel_model::PciAddress>, Option<String>) {
     let (token, mig) = match device.split_once(' ') {
-        Some((token, mig)) => (token, Some(mig.trim())),
+        Some((token, mig)) => (token, Some(mig)),
         None => (device, None),
     };
-    let mig = mig.filter(|text| text.starts_with("GPU-I:"));
+    // A compute instance behind it (`GPU-CI:00`) stays in the raw text.
+    let mig = mig
+        .and_then(|text| text.split_ascii_whitespace().next())
+        .filter(|text| text.starts_with("GPU-I:"));
     (address(token), mig.map(str::to_owned))
 }
 
@@ -79,20 +82,44 @@ fn judged(code: u32) -> Event {
 }
 
 /// Takes `pid=` and `name=` from the start of the text; returns what is left.
+///
+/// Values may stand in quotes. Drivers part the fields by commas, and then a name may have spaces;
+/// some part them by spaces alone, and then it ends at the first.
 fn attribution<'a>(event: &mut Event, text: &'a str) -> &'a str {
     let mut text = text.trim_start_matches([',', ' ']);
+    let mut by_comma = true;
     if let Some(rest) = text.strip_prefix("pid=") {
-        let (pid, after) = rest.split_once(", ").unwrap_or((rest, ""));
-        event.pid = pid.trim_end_matches(',').parse().ok();
-        text = after;
+        let (pid, after) = quoted(rest).unwrap_or_else(|| cut(rest, &[',', ' ']));
+        event.pid = pid.parse().ok();
+        by_comma = after.is_empty() || after.starts_with(',');
+        text = after.trim_start_matches([',', ' ']);
     }
     if let Some(rest) = text.strip_prefix("name=") {
-        let (name, after) = rest.split_once(", ").unwrap_or((rest, ""));
-        let name = name.trim_end_matches(',');
+        let unquoted = || match rest.find(", ") {
+            Some(end) if by_comma => rest.split_at(end),
+            None if by_comma => (rest.trim_end_matches(','), ""),
+            Some(_) | None => cut(rest, &[',', ' ']),
+        };
+        let (name, after) = quoted(rest).unwrap_or_else(unquoted);
         event.process = (!name.is_empty() && name != "<unknown>").then(|| name.to_owned());
-        text = after;
+        text = after.trim_start_matches([',', ' ']);
     }
     text
+}
+
+/// A value in quotes that a separator or the end follows, without them, and what follows.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    let inner = text.get(1..)?;
+    inner.match_indices(quote).find_map(|(end, _)| {
+        let (value, after) = (inner.get(..end)?, inner.get(end + 1..)?);
+        (after.is_empty() || after.starts_with([',', ' '])).then_some((value, after))
+    })
+}
+
+/// What stands before the first of `ends`, and the rest.
+fn cut<'a>(text: &'a str, ends: &[char]) -> (&'a str, &'a str) {
+    text.split_at(text.find(ends).unwrap_or(text.len()))
 }
 
 fn nvlink(event: &mut Event, body: &str) {
@@ -189,7 +216,7 @@ mod tests {
                 "NVRM: Xid (PCI:0000:01:00 GPU-I:05 GPU-CI:01): 13, pid=1, name=a b",
                 13,
                 "0000:01:00.0",
-                Some("GPU-I:05 GPU-CI:01"),
+                Some("GPU-I:05"),
                 Some(1),
                 Some("a b"),
             ),
@@ -222,6 +249,46 @@ mod tests {
             assert_eq!(event.process.as_deref(), process, "{message}");
             assert_eq!(event.code, format!("xid.{xid}"));
         }
+    }
+
+    #[test]
+    fn pid_and_name_in_every_shape() {
+        for (text, pid, process) in [
+            ("pid=4242, name=my app, Ch 1", Some(4242), Some("my app")),
+            (
+                "pid='4242', name='my app', Ch 1",
+                Some(4242),
+                Some("my app"),
+            ),
+            ("pid='4242', name=my app", Some(4242), Some("my app")),
+            ("pid=\"4242\", name=\"my app\"", Some(4242), Some("my app")),
+            ("pid='4242', name='it's', Ch 1", Some(4242), Some("it's")),
+            (
+                "pid=29364 name=python Ch 00000001",
+                Some(29364),
+                Some("python"),
+            ),
+            ("pid=29364 name='my app' Ch 1", Some(29364), Some("my app")),
+            ("pid=29364 name=python, Ch 1", Some(29364), Some("python")),
+            ("pid='<unknown>', name='<unknown>', Ch 1", None, None),
+            ("pid=<unknown>, name=\"<unknown>\"", None, None),
+            ("pid=<unknown> name=<unknown> Ch 1", None, None),
+            ("pid=4242, Ch 1", Some(4242), None),
+            ("pid=4242", Some(4242), None),
+            ("pid=, name=", None, None),
+            ("pid='4242, name='x", None, Some("'x")),
+            ("name=x, Ch 1", None, Some("x")),
+        ] {
+            let event = of(&format!("NVRM: Xid (PCI:0000:01:00): 43, {text}")).expect(text);
+            assert_eq!(event.pid, pid, "{text}");
+            assert_eq!(event.process.as_deref(), process, "{text}");
+        }
+        // What follows is read behind them, however they are parted.
+        let down = "pid=7 name=x NETIR_LINK_EVT Fatal XC0 i0 Link 08 (0x004505c6 0x00000000 \
+                    0x00000000 0x00000000 0x00000000 0x00000000)";
+        let event = of(&format!("NVRM: Xid (PCI:0000:01:00): 149, {down}")).expect("149");
+        let unit = event.nvlink5.and_then(|decoded| decoded.unit);
+        assert_eq!(unit.as_deref(), Some("NETIR_LINK_EVT/NETIR_LINK_DOWN"));
     }
 
     #[test]
@@ -294,7 +361,7 @@ mod tests {
         assert_eq!(
             judged(
                 149,
-                "NETIR_BER_EVENT Nonfatal XC0 i0 Link 03 (0x00086226 0x00000001 0x0)"
+                "NETIR_BER_EVENT Nonfatal XC0 i0 Link 03 (0x00086226 0x00000001 0x00000000 0x00000000 0x00000000 0x00000000)"
             ),
             (Severity::Warning, RemedyAction::CheckCable)
         );
