@@ -146,6 +146,32 @@ impl<'a> Context<'a> {
             || self.snapshot.pci.iter().any(PciDevice::is_nvidia_gpu)
     }
 
+    /// Whether this node has NVIDIA GPUs, or may have some on a bus that could not be read.
+    pub fn may_have_gpus(&self) -> bool {
+        self.has_gpus() || self.bus_unread().is_some()
+    }
+
+    /// Why the PCI bus could not be read, where it could not: that nothing is listed then says
+    /// nothing.
+    pub fn bus_unread(&self) -> Option<String> {
+        if self.snapshot.pci.is_empty() {
+            self.problem("pci")
+        } else {
+            None
+        }
+    }
+
+    /// What went wrong with a source, or with one of its parts (`rdma/mlx5_0`).
+    pub fn problem(&self, source: &str) -> Option<String> {
+        let mut problems = self.snapshot.problems.iter();
+        let of = |told: &str| {
+            told.strip_prefix(source)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let problem = problems.find(|problem| of(&problem.source))?;
+        Some(format!("{}: {}", problem.source, problem.why))
+    }
+
     /// How many GPUs the platform has.
     pub fn expected_gpus(&self) -> Option<u32> {
         self.platform.map(|platform| platform.gpu.count.value)

@@ -106,19 +106,37 @@ pub fn each_gpu(
     outcome
 }
 
-/// The outcome of every check of GPUs where there is none to ask.
+/// The outcome of every check that asks GPUs, where there is none to ask.
 pub fn no_gpus(context: &Context<'_>) -> Option<Outcome> {
-    if !context.has_gpus() {
-        Some(Outcome::skipped("no NVIDIA GPU"))
-    } else if context.passed_through() {
-        Some(Outcome::skipped(
-            "the GPUs are passed through to virtual machines",
-        ))
-    } else if context.gpus.is_empty() {
-        let mut outcome = Outcome::default();
-        outcome.unknown("GPUs", "none was found where the platform has some");
-        Some(outcome)
-    } else {
-        None
+    not_for_gpus(context).or_else(|| {
+        let found = !context.gpus.is_empty();
+        (!found).then(|| Outcome::undetermined("GPUs", none_found(context)))
+    })
+}
+
+/// The outcome of every check of the GPUs' driver, where the host needs none.
+pub fn not_for_gpus(context: &Context<'_>) -> Option<Outcome> {
+    let passed = "the GPUs are passed through to virtual machines";
+    gpu_less(context).or_else(|| context.passed_through().then(|| Outcome::skipped(passed)))
+}
+
+/// The outcome of every check of GPUs on a node that has none, or of which that is not known.
+pub fn gpu_less(context: &Context<'_>) -> Option<Outcome> {
+    if context.has_gpus() {
+        return None;
     }
+    Some(match context.bus_unread() {
+        Some(_) if context.passed_through() => {
+            Outcome::skipped("the GPUs are passed through to virtual machines")
+        }
+        Some(why) => Outcome::undetermined("GPUs", why),
+        None => Outcome::skipped("no NVIDIA GPU"),
+    })
+}
+
+/// Why no GPU is listed on a node that should have some.
+pub fn none_found(context: &Context<'_>) -> String {
+    context
+        .bus_unread()
+        .unwrap_or_else(|| "none was found where the platform has some".to_owned())
 }

@@ -38,6 +38,13 @@ impl Outcome {
         }
     }
 
+    /// A check that applies to `part`, or may, and could not be determined.
+    pub fn undetermined(part: &str, why: impl Into<String>) -> Self {
+        let mut outcome = Self::default();
+        outcome.unknown(part, why);
+        outcome
+    }
+
     /// A part was judged.
     pub fn judged(&mut self) {
         self.judged = true;

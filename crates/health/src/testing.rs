@@ -151,6 +151,32 @@ pub fn reported(node: &mut Node, xids: &[(u32, u32)]) {
     node.snapshot.gpu_events = Reading::Value(xids.iter().map(event).collect());
 }
 
+/// Takes away the platform and all GPUs, because the PCI bus could not be read.
+pub fn unread_bus(node: &mut Node) {
+    node.platform = None;
+    node.snapshot.gpus.clear();
+    node.snapshot.pci.clear();
+    trouble(node, "pci", "/sys/bus/pci/devices: no such file");
+}
+
+/// A machine without a platform on whose bus nothing is that Cupel looks at.
+pub fn empty_bus(node: &mut Node) {
+    node.platform = None;
+    let snapshot = &mut node.snapshot;
+    snapshot.gpus.clear();
+    snapshot.rdma.clear();
+    snapshot.nvme.clear();
+    snapshot.pci.clear();
+}
+
+/// Adds a problem with a source.
+pub fn trouble(node: &mut Node, source: &str, why: &str) {
+    node.snapshot.problems.push(Problem {
+        source: source.to_owned(),
+        why: why.to_owned(),
+    });
+}
+
 fn gts(value: f64) -> Reading<GigatransfersPerSecond> {
     GigatransfersPerSecond::new(value).expect("finite").into()
 }

@@ -1,8 +1,9 @@
 //! GPUs are on the bus and the NVIDIA driver is not there for them.
 //!
 //! # What it checks
-//! That a node with NVIDIA GPUs on its PCI bus, or on its platform, has the NVIDIA kernel module
-//! loaded and a driver library to ask, unless its GPUs are passed through to virtual machines.
+//! That a node with NVIDIA GPUs on its PCI bus has the NVIDIA kernel module loaded and a driver library
+//! to ask, unless its GPUs are passed through to virtual machines. Where no GPU of the platform was
+//! seen, a driver that is not there says nothing: that is unknown, and `gpu.missing` has the finding.
 //!
 //! # Why it matters
 //! Without the driver nothing can be computed on the GPUs, and nothing can be known of their
@@ -22,6 +23,7 @@ use cupel_model::{Component, ComponentKind, Evidence, Mode, Reading, RemedyActio
 use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
+use crate::gpu_parts::{none_found, not_for_gpus};
 use crate::outcome::Outcome;
 use crate::registry::Check;
 #[cfg(test)]
@@ -51,11 +53,8 @@ pub(super) fn is_absent(context: &Context<'_>) -> bool {
 }
 
 fn evaluate(context: &Context<'_>) -> Outcome {
-    if !context.has_gpus() {
-        return Outcome::skipped("no NVIDIA GPU");
-    }
-    if context.passed_through() {
-        return Outcome::skipped("the GPUs are passed through to virtual machines");
+    if let Some(outcome) = not_for_gpus(context) {
+        return outcome;
     }
     let mut outcome = Outcome::default();
     let driver = &context.snapshot.driver;
@@ -70,7 +69,10 @@ fn evaluate(context: &Context<'_>) -> Outcome {
             .iter()
             .filter(|device| device.is_nvidia_gpu())
     };
-    let count = gpus().count();
+    let count = gpus().count().max(context.gpus.len());
+    if count == 0 {
+        return Outcome::undetermined("GPUs", none_found(context));
+    }
     let mut bound: Vec<&str> = gpus()
         .filter_map(|gpu: &PciDevice| gpu.driver.value().map(String::as_str))
         .filter(|name| *name != "nvidia")
@@ -146,6 +148,33 @@ const CASES: &[Case] = &[
         name: "version unreadable",
         expect: Expect::Unknown,
         change: |node| node.snapshot.driver.kernel_version = Reading::failed("EACCES"),
+    },
+    Case {
+        name: "no driver, and the bus could not be read",
+        expect: Expect::Unknown,
+        change: |node| {
+            let platform = node.platform.take();
+            crate::testing::unread_bus(node);
+            node.platform = platform;
+            node.snapshot.driver.kernel_version = Reading::absent("no such file");
+        },
+    },
+    Case {
+        name: "no driver, no platform, and the bus could not be read",
+        expect: Expect::Unknown,
+        change: |node| {
+            crate::testing::unread_bus(node);
+            node.snapshot.driver.kernel_version = Reading::absent("no such file");
+        },
+    },
+    Case {
+        name: "no driver, and no GPU was seen",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.gpus.clear();
+            node.snapshot.pci.clear();
+            node.snapshot.driver.kernel_version = Reading::absent("no such file");
+        },
     },
     Case {
         name: "passed through",

@@ -1,7 +1,9 @@
 //! The NVIDIA kernel module and the driver library are of different versions.
 //!
 //! # What it checks
-//! That the version of the loaded kernel module equals the version of the driver library.
+//! That the version of the loaded kernel module equals the version of the driver library. Where the
+//! library does not tell its version, that it started is proof enough: NVML refuses to start over a
+//! kernel module of another version.
 //!
 //! # Why it matters
 //! The library refuses a kernel module of another version: after a package upgrade without a
@@ -15,12 +17,14 @@
 //! - `/proc/driver/nvidia/version`; `nvmlSystemGetDriverVersion`; NVML's error 18, library and
 //!   kernel module mismatch.
 
+use cupel_model::snapshot::WorkerState;
 use cupel_model::{Clears, Component, ComponentKind, Evidence, Mode, RemedyAction, Urgency};
 
 use super::driver_absent;
 use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
+use crate::gpu_parts::not_for_gpus;
 use crate::outcome::Outcome;
 use crate::registry::Check;
 #[cfg(test)]
@@ -61,11 +65,8 @@ fn library<'a>(context: &Context<'a>) -> Option<&'a str> {
 }
 
 fn evaluate(context: &Context<'_>) -> Outcome {
-    if !context.has_gpus() {
-        return Outcome::skipped("no NVIDIA GPU");
-    }
-    if context.passed_through() {
-        return Outcome::skipped("the GPUs are passed through to virtual machines");
+    if let Some(outcome) = not_for_gpus(context) {
+        return outcome;
     }
     let mut outcome = Outcome::default();
     if driver_absent::is_absent(context) {
@@ -74,7 +75,8 @@ fn evaluate(context: &Context<'_>) -> Outcome {
     }
     let driver = &context.snapshot.driver;
     outcome.need("driver", "kernel module", &driver.kernel_version, true);
-    if library(context).is_none() {
+    let started = matches!(driver.worker, WorkerState::Answered { .. });
+    if library(context).is_none() && !started {
         outcome.need("driver", "library", &driver.library_version, true);
     }
     if let Some((module, library)) = differing(context) {
@@ -111,6 +113,12 @@ fn evaluate(context: &Context<'_>) -> Outcome {
 }
 
 #[cfg(test)]
+fn tells_nothing(node: &mut crate::testing::Node) {
+    node.snapshot.driver.library_version = cupel_model::Reading::failed("timed out");
+    node.snapshot.driver.nvml_version = cupel_model::Reading::absent("not told");
+}
+
+#[cfg(test)]
 const CASES: &[Case] = &[
     Case {
         name: "same",
@@ -123,12 +131,33 @@ const CASES: &[Case] = &[
         change: |node| node.snapshot.driver.library_version = "580.65.06".to_owned().into(),
     },
     Case {
-        name: "library does not tell",
+        name: "library does not tell and did not start",
         expect: Expect::Unknown,
         change: |node| {
-            node.snapshot.driver.library_version = cupel_model::Reading::failed("timed out");
-            node.snapshot.driver.nvml_version = cupel_model::Reading::failed("timed out");
+            tells_nothing(node);
+            node.snapshot.driver.worker = WorkerState::Failed {
+                why: "nvmlInit_v2: timed out".to_owned(),
+                hung: None,
+            };
         },
+    },
+    Case {
+        name: "library does not tell, and started",
+        expect: Expect::Pass,
+        change: tells_nothing,
+    },
+    Case {
+        name: "neither tells its version",
+        expect: Expect::Unknown,
+        change: |node| {
+            tells_nothing(node);
+            node.snapshot.driver.kernel_version = cupel_model::Reading::failed("EIO");
+        },
+    },
+    Case {
+        name: "no platform, and the bus could not be read",
+        expect: Expect::Unknown,
+        change: crate::testing::unread_bus,
     },
     Case {
         name: "library refuses the module, and tells NVML's version",

@@ -49,6 +49,10 @@ fn evaluate(context: &Context<'_>) -> Outcome {
     let mut absent = absentees(context);
     let present = context.gpus.len() + context.vanished.len();
     let Some(platform) = context.platform else {
+        if let Some(why) = context.bus_unread().filter(|_| !absent.is_empty()) {
+            outcome.unknown("GPUs", why);
+            return outcome;
+        }
         if absent.is_empty() && !context.has_gpus() {
             return Outcome::skipped("no platform says how many GPUs this node has");
         }
@@ -64,7 +68,7 @@ fn evaluate(context: &Context<'_>) -> Outcome {
     };
     let expected = &platform.gpu.count;
     let wanted = usize::try_from(expected.value).unwrap_or(usize::MAX);
-    if let Some(problem) = unread(context).filter(|_| present < wanted) {
+    if let Some(problem) = context.bus_unread().filter(|_| present < wanted) {
         outcome.unknown("GPUs", problem);
         return outcome;
     }
@@ -125,17 +129,6 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         outcome.find(draft.capped(expected));
     }
     outcome
-}
-
-/// Why the PCI bus could not be read, where it could not.
-fn unread(context: &Context<'_>) -> Option<String> {
-    let snapshot = context.snapshot;
-    if !snapshot.pci.is_empty() {
-        return None;
-    }
-    let mut problems = snapshot.problems.iter();
-    let problem = problems.find(|problem| problem.source.contains("pci"))?;
-    Some(format!("{}: {}", problem.source, problem.why))
 }
 
 /// GPUs on the bus that a driver which answers does not list.
@@ -273,12 +266,17 @@ const CASES: &[Case] = &[
         name: "the bus could not be read",
         expect: Expect::Unknown,
         change: |node| {
-            node.snapshot.gpus.clear();
-            node.snapshot.pci.clear();
-            node.snapshot.problems.push(cupel_model::snapshot::Problem {
-                source: "/sys/bus/pci/devices".to_owned(),
-                why: "EACCES".to_owned(),
-            });
+            let platform = node.platform.take();
+            crate::testing::unread_bus(node);
+            node.platform = platform;
+        },
+    },
+    Case {
+        name: "the bus could not be read, and GPUs were there earlier",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.remembered = crate::remember(&node.snapshot);
+            crate::testing::unread_bus(node);
         },
     },
     Case {

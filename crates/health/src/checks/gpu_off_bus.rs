@@ -29,7 +29,7 @@ use cupel_model::{
 use crate::context::{Context, GpuPart, Loss, tells_off_bus};
 use crate::doc::module_doc;
 use crate::draft::Draft;
-use crate::gpu_parts::gpu_name;
+use crate::gpu_parts::{gpu_less, gpu_name, none_found};
 use crate::outcome::Outcome;
 use crate::registry::Check;
 #[cfg(test)]
@@ -48,8 +48,8 @@ pub const CHECK: Check = Check {
 };
 
 fn evaluate(context: &Context<'_>) -> Outcome {
-    if !context.has_gpus() {
-        return Outcome::skipped("no NVIDIA GPU");
+    if let Some(outcome) = gpu_less(context) {
+        return outcome;
     }
     let mut outcome = Outcome::default();
     for part in &context.gpus {
@@ -81,6 +81,9 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         outcome.find(lost(context, component, &name, loss, false));
     }
     nameless(context, &mut outcome);
+    if context.gpus.is_empty() && context.vanished.is_empty() {
+        outcome.unknown("GPUs", none_found(context));
+    }
     outcome
 }
 
@@ -212,6 +215,16 @@ const CASES: &[Case] = &[
             node.snapshot.remembered = crate::remember(&node.snapshot);
             node.gpu(3).in_driver = false.into();
         },
+    },
+    Case {
+        name: "no GPU is listed where the platform has some",
+        expect: Expect::Unknown,
+        change: |node| node.snapshot.gpus.clear(),
+    },
+    Case {
+        name: "no platform, and the bus could not be read",
+        expect: Expect::Unknown,
+        change: crate::testing::unread_bus,
     },
     Case {
         name: "neither bus nor driver tell",

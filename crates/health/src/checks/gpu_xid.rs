@@ -41,7 +41,7 @@ use super::gpu_xid_rules::{Class, Rule, class};
 use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
-use crate::gpu_parts::gpu_name;
+use crate::gpu_parts::{gpu_less, gpu_name};
 use crate::outcome::Outcome;
 use crate::registry::Check;
 #[cfg(test)]
@@ -87,8 +87,8 @@ impl Told<'_> {
 }
 
 fn evaluate(context: &Context<'_>) -> Outcome {
-    if !context.has_gpus() {
-        return Outcome::skipped("no NVIDIA GPU");
+    if let Some(outcome) = gpu_less(context) {
+        return outcome;
     }
     let mut outcome = Outcome::default();
     outcome.need(
@@ -365,6 +365,11 @@ const CASES: &[Case] = &[
         name: "a quiet log",
         expect: Expect::Pass,
         change: |_| {},
+    },
+    Case {
+        name: "no platform, and the bus could not be read",
+        expect: Expect::Unknown,
+        change: crate::testing::unread_bus,
     },
     Case {
         name: "one application failed",

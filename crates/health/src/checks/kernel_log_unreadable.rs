@@ -39,7 +39,7 @@ pub const CHECK: Check = Check {
 fn evaluate(context: &Context<'_>) -> Outcome {
     let records = &context.snapshot.kernel_log_records;
     if let Reading::Absent(why) = records
-        && !context.has_gpus()
+        && !context.may_have_gpus()
     {
         return Outcome::skipped(why.as_str());
     }
@@ -64,6 +64,14 @@ const CASES: &[Case] = &[
         name: "not there on a GPU node",
         expect: Expect::Unknown,
         change: |node| node.snapshot.kernel_log_records = Reading::absent("no /dev/kmsg"),
+    },
+    Case {
+        name: "not there, and whether there are GPUs is not known",
+        expect: Expect::Unknown,
+        change: |node| {
+            crate::testing::unread_bus(node);
+            node.snapshot.kernel_log_records = Reading::absent("no /dev/kmsg");
+        },
     },
     Case {
         name: "not there in a container without GPUs",

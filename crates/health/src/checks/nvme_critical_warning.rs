@@ -89,9 +89,8 @@ fn judge(drive: &NvmeController, outcome: &mut Outcome) {
         {
             Draft::critical(CODE, component, text)
         } else {
-            Draft::warning(CODE, component, text)
+            Draft::warning(CODE, component, text).impact(Impact::RisksData)
         }
-        .impact(Impact::RisksData)
         .clears(Clears::PartReplaced)
     };
     let mut draft = draft.evidence(Evidence::value("critical_warning", warnings.join(", ")));

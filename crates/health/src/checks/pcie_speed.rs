@@ -4,7 +4,9 @@
 //! The speed of the links of GPUs, RDMA adapters and NVMe drives. A GPU's link rests at a lower speed
 //! when the GPU is idle: it is judged only while the GPU works (utilisation above zero) or stands in its
 //! highest performance state, and otherwise left out. A GPU is held against its platform; other links,
-//! and GPUs without a platform, against the most that the device and the port above it both offer.
+//! and GPUs without a platform, against the most that the device and the port above it both offer. Where
+//! the kernel does not tell of a working GPU's link the driver is asked for its PCIe generation, and
+//! where neither tells it is unknown.
 //!
 //! # Why it matters
 //! A link that trained at half of its speed halves the bandwidth to the host or the network. It points
@@ -20,12 +22,13 @@
 //! - The platform file's speed.
 
 use cupel_model::snapshot::Gpu;
+use cupel_model::units::GigatransfersPerSecond;
 use cupel_model::{Evidence, Mode, Reading, RemedyAction};
 
 use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
-use crate::links::linked;
+use crate::links::{gpus_unseen, linked};
 use crate::outcome::Outcome;
 use crate::registry::Check;
 #[cfg(test)]
@@ -58,11 +61,27 @@ fn works(gpu: &Gpu) -> Option<bool> {
     }
 }
 
+/// The speed of a PCIe generation.
+fn speed_of(generation: &Reading<u32>) -> Reading<GigatransfersPerSecond> {
+    generation.clone().and_then(|generation| {
+        let speed = match generation {
+            1 => 2.5,
+            2 => 5.0,
+            3 => 8.0,
+            4 => 16.0,
+            5 => 32.0,
+            6 => 64.0,
+            other => return Reading::absent(format!("the driver says PCIe generation {other}")),
+        };
+        GigatransfersPerSecond::new(speed)
+            .map_or_else(|error| Reading::failed(error.to_string()), Reading::Value)
+    })
+}
+
 fn evaluate(context: &Context<'_>) -> Outcome {
     let mut outcome = Outcome::default();
     for link in linked(context) {
-        let device = link.device;
-        if matches!(device.max_width, Reading::Value(0)) {
+        if link.has_no_link() {
             outcome.not_here("no PCIe link of its own");
             continue;
         }
@@ -84,25 +103,27 @@ fn evaluate(context: &Context<'_>) -> Outcome {
             }
             Some(Some(true)) | None => {}
         }
-        let seen = outcome.need(&link.short, "link speed", &device.current_speed_gts, false);
-        let Some(speed) = seen.copied() else { continue };
         let expected = link
             .gpu
             .and(context.platform)
             .and_then(|platform| platform.gpu.pcie_speed_gts.as_ref());
-        let own = device.max_speed_gts.get();
+        let seen = link.told(
+            |device| &device.current_speed_gts,
+            |gpu| speed_of(&gpu.pcie.current_generation),
+        );
+        let seen = outcome.need(&link.short, "link speed", &seen, expected.is_some());
+        let Some(speed) = seen.copied() else { continue };
+        let own = link.told(
+            |device| &device.max_speed_gts,
+            |gpu| speed_of(&gpu.pcie.max_generation),
+        );
         let above = link.upstream.and_then(|port| port.max_speed_gts.get());
-        let (limit, source) = match (expected, own, above) {
+        let (limit, source) = match (expected, own.get(), above) {
             (Some(expected), _, _) => (expected.value, expected.source.as_str()),
             (None, Some(own), Some(above)) if above < own => (above, "port above the device"),
             (None, Some(own), _) => (own, "device"),
             (None, None, _) => {
-                outcome.need(
-                    &link.short,
-                    "highest link speed",
-                    &device.max_speed_gts,
-                    false,
-                );
+                outcome.need(&link.short, "highest link speed", &own, true);
                 continue;
             }
         };
@@ -139,6 +160,7 @@ fn evaluate(context: &Context<'_>) -> Outcome {
                 .human(RemedyAction::ReplacePart, format!("Replace {}", link.name)),
         );
     }
+    gpus_unseen(context, &mut outcome);
     outcome.not_here("no PCIe device to judge");
     outcome
 }
@@ -151,13 +173,19 @@ fn speed(gts: f64) -> Reading<cupel_model::units::GigatransfersPerSecond> {
 }
 
 #[cfg(test)]
-fn slow(node: &mut crate::testing::Node) {
-    let gpu = crate::testing::gpu_pci(4);
+fn function(
+    node: &mut crate::testing::Node,
+    index: usize,
+) -> &mut cupel_model::snapshot::PciDevice {
+    let gpu = crate::testing::gpu_pci(index);
     let mut pci = node.snapshot.pci.iter_mut();
-    let device = pci
-        .find(|device| device.address == gpu)
-        .expect("the GPU is on the bus");
-    device.current_speed_gts = speed(16.0);
+    pci.find(|device| device.address == gpu)
+        .expect("the GPU is on the bus")
+}
+
+#[cfg(test)]
+fn slow(node: &mut crate::testing::Node) {
+    function(node, 4).current_speed_gts = speed(16.0);
 }
 
 #[cfg(test)]
@@ -197,8 +225,50 @@ const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "the kernel does not tell, and the driver does",
+        expect: Expect::Pass,
+        change: |node| function(node, 4).current_speed_gts = Reading::failed("EIO"),
+    },
+    Case {
+        name: "the kernel does not tell, and the driver says a lower generation",
+        expect: Expect::Fail,
+        change: |node| {
+            function(node, 4).current_speed_gts = Reading::absent("no such file");
+            node.gpu(4).pcie.current_generation = 4.into();
+        },
+    },
+    Case {
+        name: "nobody tells of GPUs that have a link on this platform",
+        expect: Expect::Unknown,
+        change: |node| {
+            for index in 0..8 {
+                function(node, index).current_speed_gts = Reading::absent("no such file");
+                node.gpu(index).pcie.current_generation = Reading::unsupported("not offered");
+            }
+        },
+    },
+    Case {
+        name: "a drive without a link of its own",
+        expect: Expect::Pass,
+        change: |node| {
+            let last = node.snapshot.pci.last_mut().expect("a drive");
+            last.current_speed_gts = Reading::absent("no link");
+            last.max_speed_gts = Reading::absent("no link");
+        },
+    },
+    Case {
+        name: "no device is listed",
+        expect: Expect::Unknown,
+        change: |node| node.snapshot.pci.clear(),
+    },
+    Case {
+        name: "no platform, and the bus could not be read",
+        expect: Expect::Unknown,
+        change: crate::testing::unread_bus,
+    },
+    Case {
         name: "no device",
         expect: Expect::Skip,
-        change: |node| node.snapshot.pci.clear(),
+        change: crate::testing::empty_bus,
     },
 ];

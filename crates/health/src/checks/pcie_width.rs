@@ -3,7 +3,8 @@
 //! # What it checks
 //! The width of the links of GPUs, NVSwitches, RDMA adapters and NVMe drives, always: lanes do not rest
 //! at idle. A GPU is held against its platform; other links, and GPUs without a platform, against the
-//! most that the device and the port above it both offer. A device that is off the bus is left to its
+//! most that the device and the port above it both offer. Where the kernel does not tell of a GPU's
+//! link the driver is asked, and where neither tells it is unknown. A device that is off the bus is left to its
 //! own finding, and virtual functions have no link of their own.
 //!
 //! # Why it matters
@@ -24,7 +25,7 @@ use cupel_model::{Evidence, Mode, Reading, RemedyAction};
 use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
-use crate::links::linked;
+use crate::links::{gpus_unseen, linked};
 use crate::outcome::Outcome;
 use crate::registry::Check;
 #[cfg(test)]
@@ -42,45 +43,46 @@ pub const CHECK: Check = Check {
     cases: CASES,
 };
 
+/// A link has lanes: 0 is no value.
+fn lanes(told: &Reading<u32>) -> Reading<u32> {
+    told.clone().and_then(|lanes| match lanes {
+        0 => Reading::absent("the driver says 0 lanes"),
+        lanes => Reading::Value(lanes),
+    })
+}
+
 fn evaluate(context: &Context<'_>) -> Outcome {
     let mut outcome = Outcome::default();
     for link in linked(context) {
-        let device = link.device;
-        // A virtual function says 0.
-        if matches!(device.max_width, Reading::Value(0)) {
+        if link.has_no_link() {
             outcome.not_here("no PCIe link of its own");
             continue;
         }
-        let seen = match &device.current_width {
-            // The driver may tell what sysfs cannot.
-            Reading::Failed(_) => link
-                .gpu
-                .map_or(&device.current_width, |part| &part.gpu.pcie.current_width),
-            Reading::Value(_) | Reading::Absent(_) | Reading::Unsupported(_) => {
-                &device.current_width
-            }
-        };
-        let Some(width) = outcome
-            .need(&link.short, "link width", seen, false)
-            .copied()
-        else {
-            continue;
-        };
         let expected = link
             .gpu
             .and(context.platform)
             .and_then(|platform| platform.gpu.pcie_width.as_ref());
-        let own = device.max_width.get();
+        let seen = link.told(
+            |device| &device.current_width,
+            |gpu| lanes(&gpu.pcie.current_width),
+        );
+        let Some(width) = outcome
+            .need(&link.short, "link width", &seen, expected.is_some())
+            .copied()
+        else {
+            continue;
+        };
+        let own = link.told(|device| &device.max_width, |gpu| lanes(&gpu.pcie.max_width));
         let above = link
             .upstream
             .and_then(|port| port.max_width.get())
             .filter(|max| *max > 0);
-        let (limit, source) = match (expected, own, above) {
+        let (limit, source) = match (expected, own.get(), above) {
             (Some(expected), _, _) => (expected.value, expected.source.as_str()),
             (None, Some(own), Some(above)) => (own.min(above), "device and port above it"),
             (None, Some(own), None) => (own, "device"),
             (None, None, _) => {
-                outcome.need(&link.short, "highest link width", &device.max_width, false);
+                outcome.need(&link.short, "highest link width", &own, true);
                 continue;
             }
         };
@@ -116,6 +118,7 @@ fn evaluate(context: &Context<'_>) -> Outcome {
                 .human(RemedyAction::ReplacePart, format!("Replace {}", link.name)),
         );
     }
+    gpus_unseen(context, &mut outcome);
     outcome.not_here("no PCIe device to judge");
     outcome
 }
@@ -174,8 +177,60 @@ const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "the kernel does not tell, and the driver does",
+        expect: Expect::Pass,
+        change: |node| function(node, 4).current_width = Reading::absent("no such file"),
+    },
+    Case {
+        name: "the kernel does not tell, and the driver says half of the lanes",
+        expect: Expect::Fail,
+        change: |node| {
+            function(node, 4).current_width = Reading::unsupported("EINVAL");
+            node.gpu(4).pcie.current_width = 8.into();
+        },
+    },
+    Case {
+        name: "nobody tells of GPUs that have a link on this platform",
+        expect: Expect::Unknown,
+        change: |node| {
+            for index in 0..8 {
+                function(node, index).current_width = Reading::absent("no such file");
+                node.gpu(index).pcie.current_width = Reading::unsupported("not offered");
+            }
+        },
+    },
+    Case {
+        name: "a drive without a link of its own",
+        expect: Expect::Pass,
+        change: |node| {
+            let last = node.snapshot.pci.last_mut().expect("a drive");
+            last.current_width = Reading::absent("no link");
+            last.max_width = Reading::absent("no link");
+        },
+    },
+    Case {
+        name: "no device is listed",
+        expect: Expect::Unknown,
+        change: |node| node.snapshot.pci.clear(),
+    },
+    Case {
+        name: "no GPU is listed where the platform has some",
+        expect: Expect::Unknown,
+        change: |node| node.snapshot.gpus.clear(),
+    },
+    Case {
+        name: "no platform, and the bus could not be read",
+        expect: Expect::Unknown,
+        change: crate::testing::unread_bus,
+    },
+    Case {
+        name: "where an adapter sits could not be read",
+        expect: Expect::Unknown,
+        change: |node| node.snapshot.rdma[1].pci = Reading::failed("EIO"),
+    },
+    Case {
         name: "no device",
         expect: Expect::Skip,
-        change: |node| node.snapshot.pci.clear(),
+        change: crate::testing::empty_bus,
     },
 ];
