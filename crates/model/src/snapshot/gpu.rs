@@ -373,9 +373,9 @@ pub struct Nvswitch {
     pub firmware: Reading<String>,
 }
 
-/// How the GPU worker fared.
+/// How the GPU worker fared: `outcome`, so that it is not taken for a reading's `state`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", tag = "state")]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum WorkerState {
     /// Answered to the end, perhaps after replacements.
     Answered {
