@@ -11,6 +11,7 @@ use cupel_model::{Component, ComponentKind};
 
 use crate::context::Context;
 use crate::links::named;
+use crate::outcome::Outcome;
 
 /// One port.
 #[derive(Clone, Debug)]
@@ -106,6 +107,31 @@ pub fn ports<'a>(context: &Context<'a>) -> Vec<Port<'a>> {
         }
     }
     ports
+}
+
+/// Devices of which it is not known where they sit, and so whether their ports are this node's.
+pub fn unplaced<'a>(context: &Context<'a>) -> impl Iterator<Item = &'a RdmaDevice> {
+    let devices = context.snapshot.rdma.iter();
+    devices.filter(|device| device.pci.is_failed())
+}
+
+/// Why the RDMA devices could not be read, where none is listed.
+pub fn unread(context: &Context<'_>) -> Option<String> {
+    if context.snapshot.rdma.is_empty() {
+        context.problem("rdma")
+    } else {
+        None
+    }
+}
+
+/// Tells of ports that could not be judged, since their devices could not be read.
+pub fn tell_unread(context: &Context<'_>, outcome: &mut Outcome) {
+    if let Some(why) = unread(context) {
+        outcome.unknown("RDMA adapters", why);
+    }
+    for device in unplaced(context) {
+        outcome.need(&device.name, "PCI address", &device.pci, true);
+    }
 }
 
 /// Whether the port is of the group's hardware type and link layer.

@@ -47,6 +47,7 @@ pub const CHECKS: &[Check] = &[
     checks::nvlink_inactive::CHECK,
     checks::nvme_critical_warning::CHECK,
     checks::nvme_missing::CHECK,
+    checks::nvswitch_missing::CHECK,
     checks::nvswitch_sxid::CHECK,
     checks::pcie_speed::CHECK,
     checks::pcie_width::CHECK,

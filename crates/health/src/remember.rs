@@ -116,7 +116,21 @@ fn seen(snapshot: &Snapshot) -> Vec<RememberedPart> {
             seen_at,
         })
     });
-    gpus.chain(dimms).chain(drives).chain(adapters).collect()
+    let switches = snapshot.nvswitches.iter().map(|switch| RememberedPart {
+        kind: ComponentKind::Nvswitch,
+        index: None,
+        slot: switch.slot.value().cloned(),
+        pci: Some(switch.pci),
+        serial: None,
+        uuid: None,
+        name: None,
+        seen_at,
+    });
+    gpus.chain(dimms)
+        .chain(drives)
+        .chain(adapters)
+        .chain(switches)
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Whatever a snapshot holds, it is judged: no panic, the same answer twice, every check in exactly
 //! one list, and nothing healthy that could not be told.
 
-use cupel_health::testing::{Node, xid};
+use cupel_health::testing::{Node, unread_bus, xid};
 use cupel_health::{CHECKS, Modes, evaluate, platform, remember};
-use cupel_model::{CheckReport, Mode, Severity, Snapshot, Verdict};
+use cupel_model::{CheckReport, Mode, Reading, Severity, Snapshot, Verdict};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
@@ -81,6 +81,9 @@ fn holds(snapshot: &Snapshot, report: &CheckReport) {
     if report.verdict == Verdict::Healthy {
         assert!(report.coverage.unknown.is_empty());
     }
+    if report.verdict == Verdict::Unhealthy {
+        assert_eq!(report.exit_code(false), 1, "{:#?}", report.findings);
+    }
     for finding in &report.findings {
         assert!(!finding.summary.is_empty());
         assert!(finding.severity == Severity::Info || !finding.remedy.is_empty());
@@ -140,8 +143,8 @@ fn a_good_node_is_healthy_with_nothing_found_and_nothing_unknown() {
     let report = evaluate(&node.snapshot, node.platform.as_ref(), &Modes::default());
     assert_eq!(report.verdict, Verdict::Healthy, "{report:#?}");
     assert!(report.findings.is_empty());
-    // Its platform has no NVSwitch on the PCI bus.
-    assert_eq!(report.coverage.ran.len(), CHECKS.len() - 1);
+    // Its platform has no NVSwitch on the PCI bus: two checks.
+    assert_eq!(report.coverage.ran.len(), CHECKS.len() - 2);
     assert_eq!(report.exit_code(true), 0);
 }
 
@@ -168,6 +171,27 @@ fn a_machine_without_gpus_and_platform_is_healthy_and_says_what_was_skipped() {
         skipped.contains(&"gpu.xid") && skipped.contains(&"rdma.port-missing"),
         "{skipped:?}"
     );
+}
+
+#[test]
+fn a_machine_whose_bus_could_not_be_read_is_not_healthy() {
+    let mut node = Node::good();
+    node.snapshot.rdma.clear();
+    node.snapshot.nvme.clear();
+    unread_bus(&mut node);
+    for kernel_driver in ["575.57.08".to_owned().into(), Reading::absent("none")] {
+        node.snapshot.driver.kernel_version = kernel_driver;
+        let report = evaluate(&node.snapshot, None, &Modes::default());
+        assert_eq!(report.verdict, Verdict::Unknown, "{report:#?}");
+        assert_eq!(report.exit_code(false), 3);
+        let expected = cupel_health::testing::platform();
+        let report = evaluate(&node.snapshot, Some(&expected), &Modes::default());
+        let gpus = report.findings.iter();
+        let gpus: Vec<_> = gpus
+            .filter(|f| f.code.starts_with("gpu") || f.code.starts_with("driver"))
+            .collect();
+        assert!(gpus.is_empty(), "{gpus:#?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! # What it checks
 //! On platforms with NVSwitches, that each GPU's fabric registration is `completed` **and** its
 //! status `success` **and** its health mask names no trouble; and, since the registration is
-//! latched, that the fabric manager's service has not failed or stopped where it runs on the host.
+//! latched, that the fabric manager's service has not failed or stopped where it runs on the host:
+//! unknown where systemd is there and does not tell.
 //! Without a platform it applies where a GPU's NVLinks lead to a switch.
 //!
 //! # Why it matters
@@ -137,15 +138,26 @@ fn steps(draft: Draft) -> Draft {
 /// The registration is latched: a manager that died since leaves it `completed`.
 fn manager(context: &Context<'_>, outcome: &mut Outcome) {
     let mut services = context.snapshot.services.iter();
-    let state = services
-        .find(|service| service.name == MANAGER)
-        .and_then(|service| service.active_state.value());
+    let service = services.find(|service| service.name == MANAGER);
     let in_container = context
         .snapshot
         .driver
         .library_path
         .value()
         .is_some_and(|path| path.contains("/run/nvidia/driver"));
+    match service {
+        // Without systemd, as in a container, there is no unit to have died.
+        Some(service) if !in_container => {
+            outcome.need(MANAGER, "state", &service.active_state, false);
+        }
+        None => {
+            if let Some(why) = context.problem("services").filter(|_| !in_container) {
+                outcome.unknown(MANAGER, why);
+            }
+        }
+        Some(_) => {}
+    }
+    let state = service.and_then(|service| service.active_state.value());
     let Some(state) = state.filter(|state| *state == "failed" || *state == "inactive") else {
         return;
     };
@@ -206,6 +218,29 @@ const CASES: &[Case] = &[
                 service.active_state = "failed".to_owned().into();
             });
         },
+    },
+    Case {
+        name: "systemd does not tell of the manager",
+        expect: Expect::Unknown,
+        change: |node| node.snapshot.services[0].active_state = Reading::failed("timed out"),
+    },
+    Case {
+        name: "no service could be read",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.services.clear();
+            crate::testing::trouble(node, "services", "timed out");
+        },
+    },
+    Case {
+        name: "no systemd, as in a container",
+        expect: Expect::Pass,
+        change: |node| node.snapshot.services[0].active_state = Reading::unsupported("no systemd"),
+    },
+    Case {
+        name: "no such unit",
+        expect: Expect::Pass,
+        change: |node| node.snapshot.services[0].active_state = Reading::absent("no such unit"),
     },
     Case {
         name: "does not tell",

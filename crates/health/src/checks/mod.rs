@@ -22,6 +22,7 @@ pub mod memory_size;
 pub mod nvlink_inactive;
 pub mod nvme_critical_warning;
 pub mod nvme_missing;
+pub mod nvswitch_missing;
 pub mod nvswitch_sxid;
 pub mod pcie_speed;
 pub mod pcie_width;

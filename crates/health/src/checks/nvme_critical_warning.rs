@@ -26,7 +26,7 @@ use crate::links::named;
 use crate::outcome::Outcome;
 use crate::registry::Check;
 #[cfg(test)]
-use crate::testing::{Case, Expect};
+use crate::testing::{Case, Expect, trouble};
 
 const CODE: &str = "nvme.critical-warning";
 
@@ -45,6 +45,12 @@ fn evaluate(context: &Context<'_>) -> Outcome {
     let local = |drive: &&NvmeController| drive.pci.get().is_some() || drive.pci.is_failed();
     for drive in context.snapshot.nvme.iter().filter(local) {
         judge(drive, &mut outcome);
+    }
+    if let Some(why) = context
+        .problem("nvme")
+        .filter(|_| context.snapshot.nvme.is_empty())
+    {
+        outcome.unknown("NVMe drives", why);
     }
     outcome.not_here("no NVMe drive");
     outcome
@@ -152,6 +158,14 @@ const CASES: &[Case] = &[
         name: "no health log",
         expect: Expect::Unknown,
         change: |node| node.snapshot.nvme[1].health = cupel_model::Reading::failed("EIO"),
+    },
+    Case {
+        name: "no drive can be read",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.nvme.clear();
+            trouble(node, "nvme", "/sys/class/nvme: Permission denied");
+        },
     },
     Case {
         name: "no drive",

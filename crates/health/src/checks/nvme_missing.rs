@@ -26,7 +26,7 @@ use crate::links::named;
 use crate::outcome::Outcome;
 use crate::registry::Check;
 #[cfg(test)]
-use crate::testing::{Case, Expect};
+use crate::testing::{Case, Expect, trouble};
 
 const CODE: &str = "nvme.missing";
 
@@ -46,6 +46,14 @@ fn evaluate(context: &Context<'_>) -> Outcome {
     let unread = drives.iter().filter(|drive| drive.pci.is_failed()).count();
     for drive in drives.iter().filter(|drive| drive.pci.is_failed()) {
         outcome.need(&drive.name, "PCI address", &drive.pci, true);
+    }
+    if let Some(why) = context.problem("nvme").filter(|_| drives.is_empty()) {
+        let counted = context
+            .platform
+            .is_some_and(|platform| platform.nvme.is_some());
+        if counted || context.remembered(ComponentKind::Nvme).next().is_some() {
+            return Outcome::undetermined("NVMe drives", why);
+        }
     }
     let there = drives
         .iter()
@@ -172,6 +180,19 @@ const CASES: &[Case] = &[
         name: "one that cannot be located",
         expect: Expect::Unknown,
         change: |node| node.snapshot.nvme[1].pci = cupel_model::Reading::failed("EIO"),
+    },
+    Case {
+        name: "none can be read",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.nvme.clear();
+            trouble(node, "nvme", "/sys/class/nvme: Permission denied");
+        },
+    },
+    Case {
+        name: "none is there",
+        expect: Expect::Fail,
+        change: |node| node.snapshot.nvme.clear(),
     },
     Case {
         name: "no platform and no history",

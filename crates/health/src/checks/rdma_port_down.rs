@@ -25,10 +25,10 @@ use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::outcome::Outcome;
-use crate::rdma_groups::{Port, ports};
+use crate::rdma_groups::{Port, ports, tell_unread};
 use crate::registry::Check;
 #[cfg(test)]
-use crate::testing::{Case, Expect};
+use crate::testing::{Case, Expect, trouble};
 
 const CODE: &str = "rdma.port-down";
 
@@ -44,6 +44,7 @@ pub const CHECK: Check = Check {
 
 fn evaluate(context: &Context<'_>) -> Outcome {
     let mut outcome = Outcome::default();
+    tell_unread(context, &mut outcome);
     let all = ports(context);
     for port in &all {
         let expected = port
@@ -152,6 +153,19 @@ fn down(node: &mut crate::testing::Node) {
 
 #[cfg(test)]
 const CASES: &[Case] = &[
+    Case {
+        name: "where an adapter sits cannot be read",
+        expect: Expect::Unknown,
+        change: |node| node.snapshot.rdma[0].pci = cupel_model::Reading::failed("EIO"),
+    },
+    Case {
+        name: "no adapter can be read",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.rdma.clear();
+            trouble(node, "rdma", "/sys/class/infiniband: Permission denied");
+        },
+    },
     Case {
         name: "all up",
         expect: Expect::Pass,

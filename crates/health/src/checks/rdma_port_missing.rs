@@ -3,6 +3,7 @@
 //! # What it checks
 //! That each group of the platform finds as many ports of its hardware type and link layer as it has.
 //! More ports than that are fine. A missing adapter is named by the slot and serial last seen.
+//! An adapter that could not be read may be the one that is looked for: that is unknown.
 //! Functions through which a fabric manager reaches NVSwitches are no ports of the node.
 //!
 //! # Why it matters
@@ -17,7 +18,7 @@
 //! # Sources
 //! - The platform file's groups; Linux, `/sys/class/infiniband`.
 
-use cupel_model::snapshot::RememberedPart;
+use cupel_model::snapshot::{RdmaDevice, RememberedPart};
 use cupel_model::{Component, ComponentKind, Evidence, Mode, RemedyAction};
 
 use crate::context::Context;
@@ -25,10 +26,10 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::links::named;
 use crate::outcome::Outcome;
-use crate::rdma_groups::ports;
+use crate::rdma_groups::{ports, tell_unread, unplaced, unread};
 use crate::registry::Check;
 #[cfg(test)]
-use crate::testing::{Case, Expect};
+use crate::testing::{Case, Expect, trouble};
 
 const CODE: &str = "rdma.port-missing";
 
@@ -47,11 +48,27 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         return Outcome::skipped("no platform says which RDMA ports this node has");
     };
     let mut outcome = Outcome::default();
+    if platform.rdma.is_empty() {
+        return Outcome::skipped("the platform counts on no RDMA port");
+    }
+    tell_unread(context, &mut outcome);
+    if unread(context).is_some() {
+        return outcome;
+    }
     let all = ports(context);
-    let mut unread = 0_usize;
+    // Each of these may be a port that is looked for.
+    let mut unread: usize = unplaced(context)
+        .map(|device| device.ports.len().max(1))
+        .sum();
+    for device in placed_without_ports(context) {
+        if let Some(why) = context.problem("rdma") {
+            outcome.unknown(&device.name, format!("no port could be read: {why}"));
+            unread += 1;
+        }
+    }
     for port in all.iter().filter(|port| port.group.is_none()) {
         let device = port.device;
-        if device.hca_type.value().is_none() && !platform.rdma.is_empty() {
+        if device.hca_type.value().is_none() {
             outcome.need(&device.name, "hardware type", &device.hca_type, true);
             unread += 1;
         }
@@ -62,6 +79,7 @@ fn evaluate(context: &Context<'_>) -> Outcome {
             !context.snapshot.rdma.iter().any(|device| {
                 (part.uuid.is_some() && part.uuid.as_ref() == device.node_guid.value())
                     || (part.pci.is_some() && part.pci == device.pci.get())
+                    || (device.pci.is_failed() && part.name.as_ref() == Some(&device.name))
             })
         })
         .collect();
@@ -113,8 +131,13 @@ fn evaluate(context: &Context<'_>) -> Outcome {
             outcome.find(draft(component, text, "the missing adapter"));
         }
     }
-    outcome.not_here("the platform counts on no RDMA port");
     outcome
+}
+
+/// Adapters of which no port is listed.
+fn placed_without_ports<'a>(context: &Context<'a>) -> impl Iterator<Item = &'a RdmaDevice> {
+    let devices = context.snapshot.rdma.iter();
+    devices.filter(|device| device.pci.get().is_some() && device.ports.is_empty())
 }
 
 #[cfg(test)]
@@ -135,6 +158,32 @@ const CASES: &[Case] = &[
         name: "of which kind one is cannot be read",
         expect: Expect::Unknown,
         change: |node| node.snapshot.rdma[2].hca_type = cupel_model::Reading::failed("EIO"),
+    },
+    Case {
+        name: "where one sits cannot be read",
+        expect: Expect::Unknown,
+        change: |node| node.snapshot.rdma[0].pci = cupel_model::Reading::failed("EIO"),
+    },
+    Case {
+        name: "the ports of one cannot be read",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.rdma[2].ports.clear();
+            trouble(node, "rdma", "/sys/class/infiniband/mlx5_2/ports: EIO");
+        },
+    },
+    Case {
+        name: "none can be read",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.rdma.clear();
+            trouble(node, "rdma", "/sys/class/infiniband: Permission denied");
+        },
+    },
+    Case {
+        name: "none is there",
+        expect: Expect::Fail,
+        change: |node| node.snapshot.rdma.clear(),
     },
     Case {
         name: "no platform",
@@ -164,6 +213,21 @@ mod tests {
         }
         let outcome = evaluate(&Context::new(&node.snapshot, node.platform.as_ref()));
         assert_eq!(outcome.findings().len(), 1);
+    }
+
+    #[test]
+    fn an_adapter_that_cannot_be_read_is_not_missing_and_hides_none_that_is() {
+        let mut node = Node::good();
+        node.snapshot.remembered = crate::remember(&node.snapshot);
+        node.snapshot.rdma[0].pci = cupel_model::Reading::failed("EIO");
+        node.snapshot.rdma[0].node_guid = cupel_model::Reading::failed("EIO");
+        let outcome = evaluate(&Context::new(&node.snapshot, node.platform.as_ref()));
+        assert!(outcome.findings().is_empty(), "{:#?}", outcome.findings());
+        node.snapshot.rdma.remove(2);
+        let outcome = evaluate(&Context::new(&node.snapshot, node.platform.as_ref()));
+        assert_eq!(outcome.findings().len(), 1);
+        let component = &outcome.findings()[0].component;
+        assert_eq!(component.serial.as_deref(), Some("MT230000002"));
     }
 
     #[test]

@@ -21,10 +21,10 @@ use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::outcome::Outcome;
-use crate::rdma_groups::ports;
+use crate::rdma_groups::{ports, tell_unread};
 use crate::registry::Check;
 #[cfg(test)]
-use crate::testing::{Case, Expect};
+use crate::testing::{Case, Expect, trouble};
 
 const CODE: &str = "rdma.port-rate";
 
@@ -43,6 +43,9 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         return Outcome::skipped("no platform says how fast RDMA ports should be");
     };
     let mut outcome = Outcome::default();
+    if !platform.rdma.is_empty() {
+        tell_unread(context, &mut outcome);
+    }
     for port in ports(context) {
         let Some(group) = port.group.and_then(|at| platform.rdma.get(at)) else {
             continue;
@@ -91,6 +94,19 @@ fn evaluate(context: &Context<'_>) -> Outcome {
 
 #[cfg(test)]
 const CASES: &[Case] = &[
+    Case {
+        name: "where an adapter sits cannot be read",
+        expect: Expect::Unknown,
+        change: |node| node.snapshot.rdma[0].pci = cupel_model::Reading::failed("EIO"),
+    },
+    Case {
+        name: "no adapter can be read",
+        expect: Expect::Unknown,
+        change: |node| {
+            node.snapshot.rdma.clear();
+            trouble(node, "rdma", "/sys/class/infiniband: Permission denied");
+        },
+    },
     Case {
         name: "full rate",
         expect: Expect::Pass,
