@@ -181,6 +181,7 @@ fn speed(gpu: &Gpu<'_>, link: u32) -> Reading<GigabitsPerSecond> {
     reading(told)
 }
 
+/// The counters of one link, sorted by name.
 fn counters(gpu: &Gpu<'_>, link: u32, version: Option<u32>) -> Vec<NamedCounter> {
     let mut counters = Vec::new();
     if version.is_none_or(|version| version < 5) {
@@ -202,6 +203,7 @@ fn counters(gpu: &Gpu<'_>, link: u32, version: Option<u32>) -> Vec<NamedCounter>
             }
         }
     }
+    counters.sort_by(|a, b| a.name.cmp(&b.name));
     counters
 }
 

@@ -13,7 +13,7 @@ const FILES: [(&str, &str); 3] = [
     ("aer_dev_nonfatal", "nonfatal"),
 ];
 
-/// The counters of the function in `directory`, in the kernel's order.
+/// The counters of the function in `directory`, sorted by name.
 pub(super) fn read(root: &Root, directory: &str) -> Reading<Vec<NamedCounter>> {
     let mut counters = Vec::new();
     let mut missing = 0;
@@ -28,6 +28,7 @@ pub(super) fn read(root: &Root, directory: &str) -> Reading<Vec<NamedCounter>> {
     if missing == FILES.len() {
         return Reading::absent("not visible to the kernel (firmware first, or no AER)");
     }
+    counters.sort_by(|a: &NamedCounter, b| a.name.cmp(&b.name));
     Reading::Value(counters)
 }
 

@@ -197,7 +197,10 @@ mod tests {
             ("max_link_speed", "32.0 GT/s PCIe\n"),
             ("max_link_width", "16\n"),
             ("numa_node", "-1\n"),
-            ("aer_dev_correctable", "RxErr 2\nTOTAL_ERR_COR 2\n"),
+            (
+                "aer_dev_correctable",
+                "RxErr 2\nBadTLP 0\nTOTAL_ERR_COR 2\n",
+            ),
         ] {
             tree.file(&format!("{path}/{name}"), value);
         }
@@ -241,7 +244,10 @@ mod tests {
             Some("0000:15:01.0")
         );
         assert!(matches!(gpu.numa_node, Reading::Absent(_)));
-        assert_eq!(gpu.aer.value().map(Vec::len), Some(2));
+        let aer = gpu.aer.value().expect("counters");
+        let names: Vec<_> = aer.iter().map(|counter| counter.name.as_str()).collect();
+        let sorted = ["BadTLP", "RxErr", "TOTAL_ERR_COR"].map(|name| format!("correctable/{name}"));
+        assert_eq!(names, sorted);
         assert!(matches!(devices[0].upstream, Reading::Absent(_)));
         assert!(matches!(devices[0].aer, Reading::Absent(_)));
         assert!(matches!(devices[0].driver, Reading::Absent(_)));
