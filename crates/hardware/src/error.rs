@@ -80,7 +80,8 @@ impl ReadError {
     /// What a failed system call on `path` means.
     pub fn from_errno(path: &str, errno: Errno) -> Self {
         let path = path.to_owned();
-        if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
+        // Something that is no directory where one belongs is there, and broken.
+        if errno == Errno::ENOENT {
             Self::Missing { path }
         } else if matches!(errno, Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS) {
             Self::NotOffered {

@@ -179,6 +179,15 @@ mod tests {
     }
 
     #[test]
+    fn no_class_is_no_drive_and_a_class_that_cannot_be_listed_is_an_error() {
+        let tree = Tree::new();
+        assert_eq!(names(&tree.root()), Ok(Vec::new()));
+        tree.file(CLASS, "");
+        let error = names(&tree.root()).expect_err("a file");
+        assert_eq!(error.to_string(), "/sys/class/nvme: Not a directory");
+    }
+
+    #[test]
     fn a_drive_and_its_pages() {
         let tree = Tree::new();
         drive(&tree);

@@ -146,6 +146,26 @@ mod tests {
     use super::*;
     use crate::testing::Tree;
 
+    #[test]
+    fn no_class_is_no_device_and_a_class_that_cannot_be_listed_is_a_problem() {
+        let tree = Tree::new();
+        assert_eq!(collect(&tree.root()), (Vec::new(), Vec::new()));
+        tree.file(CLASS, "");
+        let (devices, problems) = collect(&tree.root());
+        assert_eq!(devices, []);
+        assert_eq!(problems[0].source, "rdma");
+        assert_eq!(problems[0].why, "/sys/class/infiniband: Not a directory");
+    }
+
+    #[test]
+    fn a_device_whose_link_leads_through_a_file_is_failed_not_off_pci() {
+        let tree = Tree::new();
+        tree.file("/sys/class/infiniband/mlx5_0", "");
+        let (device, _) = one(&tree.root(), "mlx5_0");
+        assert!(device.pci.is_failed(), "{:?}", device.pci);
+        assert!(device.hca_type.is_failed(), "{:?}", device.hca_type);
+    }
+
     fn adapter(tree: &Tree) -> String {
         let function = "/sys/devices/pci0000:97/0000:97:01.0/0000:9a:00.0";
         let device = format!("{function}/infiniband/mlx5_4");
