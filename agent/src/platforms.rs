@@ -9,7 +9,7 @@ use cupel_health::platform::{Unmatched, embedded, matching, parse};
 use cupel_model::{Platform, Snapshot};
 use serde::Serialize;
 
-use crate::config::{DIRECTORIES, Settings, files};
+use crate::config::{DIRECTORIES, Settings, files, on_disk};
 
 const BUILT_IN: &str = "built in";
 
@@ -53,8 +53,11 @@ pub fn known(root: &Root) -> anyhow::Result<Vec<Known>> {
 }
 
 fn read(root: &Root, path: &str) -> anyhow::Result<Platform> {
-    let bytes = root.read(path, FILE_CAP).context("cannot read platform")?;
-    parse_bytes(&bytes, path)
+    let file = on_disk(root, path);
+    let bytes = root
+        .read(path, FILE_CAP)
+        .with_context(|| format!("cannot read platform {file}"))?;
+    parse_bytes(&bytes, &file)
 }
 
 fn parse_bytes(bytes: &[u8], path: &str) -> anyhow::Result<Platform> {

@@ -159,11 +159,10 @@ fn parse_json(json: &[u8], file: &str) -> Result<Snapshot, SnapshotFileError> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let snapshot: Snapshot =
         serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let key = match error.path().to_string() {
-                path if path == "." => String::new(),
-                path => path,
-            };
-            content(key, error.inner())
+            // `.` is the whole file, and `?` a place that has no name yet.
+            let path = error.path().to_string();
+            let key = path.trim_end_matches('?').trim_end_matches('.');
+            content(key.to_owned(), error.inner())
         })?;
     deserializer
         .end()

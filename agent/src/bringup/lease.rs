@@ -12,8 +12,10 @@ use std::io::{BufRead, Write};
 
 use cupel_model::snapshot::Tenancy;
 
+use crate::cli::COLUMNS;
 use crate::exit::Refused;
 use crate::output::{note, stdin_is_terminal};
+use crate::render::table::wrap;
 
 /// Whether a load may begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +61,12 @@ pub fn consent(tenancy: Tenancy, yes: bool, at_terminal: bool) -> Consent {
 pub fn obtain(tenancy: Tenancy, yes: bool, lines: &[String]) -> anyhow::Result<()> {
     note("Burn-in will disturb whatever runs on this machine:");
     for line in lines {
-        note(&format!("  {line}"));
+        for (number, part) in wrap(line, COLUMNS - 4).into_iter().enumerate() {
+            note(&format!(
+                "{}{part}",
+                if number == 0 { "  " } else { "    " }
+            ));
+        }
     }
     match consent(tenancy, yes, stdin_is_terminal()) {
         Consent::Given => Ok(()),

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Format, note, stdin_is_terminal};
 use crate::render::event;
+use crate::render::table::Layout;
 
 /// Options of `cupel decode`.
 #[derive(Debug, clap::Args)]
@@ -132,6 +133,7 @@ fn stream(mut from: Box<dyn Read>, options: Options, to: &mut Writer<'_>) -> io:
 /// Writes events in the format that was asked for.
 struct Writer<'a> {
     context: &'a mut Context,
+    layout: Layout,
     folder: Option<Folder>,
     written: u64,
 }
@@ -139,6 +141,7 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn new(context: &'a mut Context, fold: bool) -> Self {
         Self {
+            layout: context.layout(),
             context,
             folder: fold.then(Folder::new),
             written: 0,
@@ -178,7 +181,7 @@ impl<'a> Writer<'a> {
                 out.json(event, Format::Jsonl)
             }
             Format::Text => {
-                let text = event::text(event, out.colour());
+                let text = event::text(event, self.layout);
                 out.text(&text)
             }
         }

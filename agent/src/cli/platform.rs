@@ -6,12 +6,13 @@ use anyhow::{Context as _, bail};
 use cupel_health::platform::{derive, to_toml};
 use cupel_model::{Platform, SCHEMA_VERSION, Snapshot};
 
+use crate::cli::COLUMNS;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::gather::{self, SourceArgs};
 use crate::output::{Format, note, printable};
 use crate::platforms;
-use crate::render::table::Grid;
+use crate::render::table::{Grid, wrap};
 use crate::state::replace;
 
 /// Options of `cupel platform`.
@@ -126,10 +127,32 @@ fn show(context: &mut Context, name: Option<&str>, source: &SourceArgs) -> anyho
 
 fn put(context: &mut Context, platform: &Platform) -> anyhow::Result<()> {
     match context.format {
-        Format::Text => context.out.text(&to_toml(platform)?)?,
+        Format::Text => context.out.text(&fitted(&to_toml(platform)?))?,
         Format::Json | Format::Jsonl => context.out.json(platform, context.format)?,
     }
     Ok(())
+}
+
+/// The same TOML in lines that fit: a long source goes on in lines of its own.
+fn fitted(toml: &str) -> String {
+    let mut text = String::new();
+    for line in toml.lines() {
+        let parts = line
+            .strip_suffix("\" }")
+            .and_then(|line| line.split_once("source = \""));
+        match parts {
+            Some((before, source)) if line.chars().count() > COLUMNS => {
+                text.push_str(&format!("{before}source = \"\"\"\\\n    "));
+                let lines = wrap(source, COLUMNS - 9).join(" \\\n    ");
+                text.push_str(&format!("{lines}\"\"\" }}\n"));
+            }
+            Some(_) | None => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
 }
 
 fn make(
@@ -175,4 +198,22 @@ fn product_name(snapshot: &Snapshot) -> String {
     }
     let name = name.trim_end_matches('-');
     if name.is_empty() { "derived" } else { name }.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_fits_and_reads_back() {
+        for platform in cupel_health::platform::embedded() {
+            let text = fitted(&to_toml(platform).expect("TOML"));
+            for line in text.lines() {
+                assert!(line.chars().count() <= COLUMNS, "{line}");
+            }
+            let file = format!("{}.toml", platform.name);
+            let read = cupel_health::platform::parse(&text, &file).expect("reads back");
+            assert_eq!(&read, platform);
+        }
+    }
 }

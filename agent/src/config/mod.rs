@@ -38,10 +38,11 @@ pub fn load(root: &Root) -> anyhow::Result<Settings> {
     let mut inputs = Inputs::default();
     for directory in DIRECTORIES {
         for path in files(root, directory)? {
+            let file = on_disk(root, &path);
             let bytes = root
                 .read(&path, FILE_CAP)
-                .context("cannot read configuration")?;
-            inputs.merge(&path, parse(&bytes, &path)?);
+                .with_context(|| format!("cannot read configuration {file}"))?;
+            inputs.merge(&path, parse(&bytes, &file)?);
         }
     }
     if let Some(library) = std::env::var_os(NVML_VARIABLE).filter(|value| !value.is_empty()) {
@@ -51,6 +52,12 @@ pub fn load(root: &Root) -> anyhow::Result<Settings> {
         });
     }
     Ok(Settings::from(inputs))
+}
+
+/// The path with the root before it: what an error names must be found where it says.
+pub fn on_disk(root: &Root, path: &str) -> String {
+    let below = path.trim_start_matches('/');
+    root.path().join(below).display().to_string()
 }
 
 /// The `.toml` files of one directory in order of their names; none where it is missing.

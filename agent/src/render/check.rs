@@ -5,12 +5,12 @@ use anstyle::{AnsiColor, Style};
 use std::collections::BTreeMap;
 
 use cupel_model::{
-    CheckReport, Event, Evidence, Finding, Mode, Performer, Remedy, RemedyAction, Severity,
-    Urgency, Verdict,
+    CheckReport, Component, Event, Evidence, Finding, Mode, Performer, Remedy, RemedyAction,
+    Severity, Urgency, Verdict,
 };
 
 use super::table::{Grid, Layout};
-use super::words::{self, count, json, place, word};
+use super::words::{self, count, json, place_of, word};
 use crate::output::{paint, printable};
 
 /// Most events that are listed one by one.
@@ -46,7 +46,7 @@ pub fn finding(found: &Finding, layout: Layout) -> String {
         "{}  {}  {}\n",
         paint(severity, colour_of(found.severity), layout.colour),
         paint(&found.code, Style::new().bold(), layout.colour),
-        place(&found.component)
+        place_of(found)
     );
     let mut rows = vec![("what".to_owned(), printable(&found.summary).into_owned())];
     for evidence in &found.evidence {
@@ -54,7 +54,7 @@ pub fn finding(found: &Finding, layout: Layout) -> String {
     }
     for (number, remedy) in found.remedy.iter().enumerate() {
         let label = if number == 0 { "do" } else { "then" };
-        rows.push((label.to_owned(), remedy_text(remedy)));
+        rows.push((label.to_owned(), remedy_text(remedy, &found.component)));
     }
     rows.push(("when".to_owned(), when(found)));
     // The same label twice in a row is said once.
@@ -84,18 +84,51 @@ pub fn evidence_text(evidence: &Evidence) -> String {
     text
 }
 
-/// `reset-gpu: …`, and who may do it where that is not a person.
-pub fn remedy_text(remedy: &Remedy) -> String {
+/// `reset-gpu: …`, and who may do it where that is not a person. What names the part beyond its
+/// slot stands in the finding's head.
+pub fn remedy_text(remedy: &Remedy, part: &Component) -> String {
     let by = match remedy.by {
         Performer::Human => "",
         Performer::OptIn => " [by Cupel where switched on]",
         Performer::Automatic => " [by Cupel itself]",
     };
-    let text = printable(&remedy.text);
+    let text = shortened(&remedy.text, part);
+    let text = printable(&text);
     if remedy.action == RemedyAction::None {
         return format!("{text}{by}");
     }
     format!("{}: {text}{by}", word(&remedy.action))
+}
+
+/// The text without the brackets that hold the part's serial or address.
+fn shortened(text: &str, part: &Component) -> String {
+    let serial = part
+        .serial
+        .as_ref()
+        .map(|serial| format!("serial {serial}"));
+    let names: Vec<String> = serial
+        .into_iter()
+        .chain(part.pci.map(|pci| pci.to_string()))
+        .collect();
+    let mut short = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(" (") {
+        short.push_str(before);
+        match after.split_once(')') {
+            Some((inner, behind))
+                if inner
+                    .split(", ")
+                    .any(|said| names.iter().any(|n| n == said)) =>
+            {
+                rest = behind;
+            }
+            Some(_) | None => {
+                short.push_str(" (");
+                rest = after;
+            }
+        }
+    }
+    short + rest
 }
 
 /// Urgency, impact, since when, what ends it, and whether it counts.
@@ -227,30 +260,20 @@ pub fn coverage(report: &CheckReport, layout: Layout) -> String {
         coverage.skipped.len(),
         coverage.unknown.len()
     );
-    let unknown: Vec<(String, String)> = coverage
-        .unknown
-        .iter()
-        .map(|entry| {
-            (
-                format!("unknown  {}", entry.check),
-                printable(&entry.reason).into_owned(),
-            )
-        })
-        .collect();
-    let mut skipped: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for entry in &coverage.skipped {
-        skipped.entry(&entry.reason).or_default().push(&entry.check);
+    for (label, list) in [
+        ("unknown", &coverage.unknown),
+        ("skipped", &coverage.skipped),
+    ] {
+        let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for entry in list {
+            let reason = words::ranges(&printable(&entry.reason));
+            by_reason.entry(reason).or_default().push(&entry.check);
+        }
+        let rows: Vec<(String, String)> = by_reason
+            .into_iter()
+            .map(|(reason, checks)| (label.to_owned(), format!("{reason}: {}", checks.join(", "))))
+            .collect();
+        text.push_str(&layout.labelled(&rows, 2));
     }
-    let skipped: Vec<(String, String)> = skipped
-        .into_iter()
-        .map(|(reason, checks)| {
-            (
-                "skipped".to_owned(),
-                format!("{}: {}", printable(reason), checks.join(", ")),
-            )
-        })
-        .collect();
-    text.push_str(&layout.labelled(&unknown, 2));
-    text.push_str(&layout.labelled(&skipped, 2));
     text
 }

@@ -110,9 +110,39 @@ impl Layout {
     }
 }
 
+/// Text in lines of at most `width` characters, cut at spaces where there are some; nothing but
+/// the spaces at the cuts is lost.
+pub fn wrap(text: &str, width: usize) -> Vec<&str> {
+    let mut rest = text;
+    let mut lines = Vec::new();
+    while let Some((limit, _)) = rest.char_indices().nth(width.max(1)) {
+        // A space just behind the limit is a good cut, too.
+        let window = rest.get(..=limit).unwrap_or(&rest[..limit]);
+        let (line, after) = match window.rfind(' ') {
+            Some(at) if !window[..at].trim().is_empty() => rest.split_at(at),
+            Some(_) | None => rest.split_at(limit),
+        };
+        lines.push(line.trim_end());
+        rest = after.trim_start_matches(' ');
+    }
+    lines.push(rest);
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_text_is_cut_at_spaces() {
+        assert_eq!(wrap("", 5), [""]);
+        assert_eq!(wrap("aa bb cc", 8), ["aa bb cc"]);
+        assert_eq!(wrap("aa bb cc", 5), ["aa bb", "cc"]);
+        assert_eq!(wrap("aa bb  cc", 4), ["aa", "bb", "cc"]);
+        assert_eq!(wrap("aaaaaaa b", 3), ["aaa", "aaa", "a b"]);
+        assert_eq!(wrap("ää ßßß\u{3b1}\u{3b1}", 3), ["ää", "ßßß", "αα"]);
+        assert_eq!(wrap("  ab", 3), ["  a", "b"]);
+    }
 
     #[test]
     fn tables_fit_their_width() {

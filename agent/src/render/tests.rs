@@ -124,7 +124,11 @@ fn report() -> CheckReport {
         coverage: Coverage {
             ran: vec!["gpu.off-bus".to_owned()],
             skipped: vec![not_run("rdma.port-rate", "no platform says how fast")],
-            unknown: vec![not_run("nvlink.inactive", "SXM 4: off the bus")],
+            unknown: vec![
+                not_run("gpu.power", "SXM 1, SXM 2, SXM 3: no driver to ask"),
+                not_run("nvlink.inactive", "SXM 4: off the bus"),
+                not_run("nvlink.errors", "SXM 4: off the bus"),
+            ],
         },
     }
 }
@@ -132,6 +136,29 @@ fn report() -> CheckReport {
 #[test]
 fn findings_of_a_sick_node() {
     insta::assert_snapshot!(check::report(&report(), PLAIN));
+}
+
+#[test]
+fn an_rdma_port_is_called_by_its_device_and_a_part_by_its_whole_name_once() {
+    let mut node = sick();
+    let device = &mut node.snapshot.rdma[2];
+    device.ports[0].state = "DOWN".to_owned().into();
+    let head = format!("RDMA device {} port 1", device.name);
+    let report = evaluate(&node.snapshot, node.platform.as_ref(), &Modes::default());
+    let text = check::report(&report, PLAIN);
+    assert!(text.contains(&head), "{text}");
+    let mut named = 0;
+    for found in &report.findings {
+        let whole = found.component.pci.map(|pci| format!("{pci})"));
+        for remedy in &found.remedy {
+            let shown = check::remedy_text(remedy, &found.component);
+            if let Some(whole) = whole.as_ref().filter(|whole| remedy.text.contains(*whole)) {
+                named += 1;
+                assert!(!shown.contains(whole), "{shown}");
+            }
+        }
+    }
+    assert!(named > 2, "remedies name their part");
 }
 
 #[test]

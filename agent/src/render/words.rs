@@ -1,6 +1,6 @@
 //! Small texts: readings, parts, spans of time, and the words of enumerations.
 
-use cupel_model::{Component, ComponentKind, Reading, Severity};
+use cupel_model::{Component, ComponentKind, Finding, Reading, Severity};
 use serde::Serialize;
 
 use crate::output::printable;
@@ -74,10 +74,30 @@ pub fn kind(kind: ComponentKind) -> &'static str {
 
 /// Where a part is: `GPU 3, slot SXM 4, serial 165…, PCI 0000:9b:00.0`.
 pub fn place(component: &Component) -> String {
-    let mut text = kind(component.kind).to_owned();
-    if let Some(index) = component.index {
-        text.push_str(&format!(" {index}"));
+    let name = kind(component.kind).to_owned();
+    match component.index {
+        Some(index) => located(format!("{name} {index}"), component),
+        None => located(name, component),
     }
+}
+
+/// Where a finding's part is. An RDMA port is known by its device, which the summary names:
+/// `RDMA device mlx5_4 port 1, slot 12`.
+pub fn place_of(found: &Finding) -> String {
+    match (rdma_device(found), found.component.index) {
+        (Some(device), Some(port)) => {
+            let name = format!("RDMA device {} port {port}", printable(device));
+            located(name, &found.component)
+        }
+        (Some(device), None) => located(
+            format!("RDMA device {}", printable(device)),
+            &found.component,
+        ),
+        (None, _) => place(&found.component),
+    }
+}
+
+fn located(mut text: String, component: &Component) -> String {
     if let Some(slot) = &component.slot {
         text.push_str(&format!(", slot {}", printable(slot)));
     }
@@ -88,6 +108,60 @@ pub fn place(component: &Component) -> String {
         text.push_str(&format!(", PCI {pci}"));
     }
     text
+}
+
+/// The RDMA device that the summary names.
+fn rdma_device(found: &Finding) -> Option<&str> {
+    if found.component.kind != ComponentKind::Rdma {
+        return None;
+    }
+    let (_, behind) = found.summary.split_once("RDMA adapter ")?;
+    let word = behind.split_ascii_whitespace().next()?;
+    // A name, not a word of a sentence: `mlx5_4`, `ibp24s0`.
+    word.ends_with(|c: char| c.is_ascii_digit()).then_some(word)
+}
+
+/// The text with three or more parts in a row written as a range: `SXM 1 to 8` for
+/// `SXM 1, SXM 2, …, SXM 8`.
+pub fn ranges(text: &str) -> String {
+    let segments: Vec<String> = text
+        .split("; ")
+        .map(|segment| match segment.split_once(": ") {
+            Some((parts, why)) => format!("{}: {why}", ranges_of_parts(parts)),
+            None => ranges_of_parts(segment),
+        })
+        .collect();
+    segments.join("; ")
+}
+
+fn ranges_of_parts(parts: &str) -> String {
+    // A number in its plain form at the end, so that the range says what the list said.
+    let numbered = |part: &str| {
+        let (stem, number) = natural(part);
+        (format!("{stem}{number}") == part).then(|| (stem.to_owned(), number))
+    };
+    let mut runs: Vec<Vec<&str>> = Vec::new();
+    for part in parts.split(", ") {
+        let next = runs
+            .last()
+            .and_then(|run| run.last())
+            .is_some_and(|before| match (numbered(before), numbered(part)) {
+                (Some((a, n)), Some((b, m))) => a == b && n.checked_add(1) == Some(m),
+                (_, _) => false,
+            });
+        match runs.last_mut() {
+            Some(run) if next => run.push(part),
+            Some(_) | None => runs.push(vec![part]),
+        }
+    }
+    let told: Vec<String> = runs
+        .iter()
+        .map(|run| match run.as_slice() {
+            [first, _, .., last] => format!("{first} to {}", natural(last).1),
+            few => few.join(", "),
+        })
+        .collect();
+    told.join(", ")
 }
 
 /// A JSON value of some evidence.
@@ -156,6 +230,25 @@ mod tests {
         assert_eq!(span(245.0), "4 min 5 s");
         assert_eq!(span(11_520.0), "3 h 12 min");
         assert_eq!(span(442_800.0), "5 d 3 h");
+    }
+
+    #[test]
+    fn neighbours_are_a_range() {
+        for (text, want) in [
+            ("SXM 1, SXM 2, SXM 3, SXM 4: off", "SXM 1 to 4: off"),
+            ("SXM 1, SXM 2: off", "SXM 1, SXM 2: off"),
+            ("SXM 1, SXM 2, SXM 3, SXM 5: off", "SXM 1 to 3, SXM 5: off"),
+            (
+                "SXM 1: a; SXM 2, SXM 3, SXM 4: b",
+                "SXM 1: a; SXM 2 to 4: b",
+            ),
+            ("mlx5_9, mlx5_10, mlx5_11: x", "mlx5_9 to 11: x"),
+            ("a01, a02, a03: x", "a01, a02, a03: x"),
+            ("no such part here", "no such part here"),
+            ("", ""),
+        ] {
+            assert_eq!(ranges(text), want);
+        }
     }
 
     #[test]

@@ -154,6 +154,11 @@ fn a_bad_snapshot_is_refused_with_file_line_and_key() {
             "key.json:3:".to_owned(),
         ),
         ("text.json", b"not JSON".to_vec(), "text.json:1:".to_owned()),
+        (
+            "cut.json",
+            b"{\n".to_vec(),
+            "cut.json:2:1: EOF while".to_owned(),
+        ),
         ("empty.json", Vec::new(), "empty.json:1:".to_owned()),
         (
             "more.json",
@@ -212,6 +217,10 @@ fn bad_configuration_is_refused_with_file_line_and_key() {
             let said = say(on_nothing(&root).args(command));
             assert_eq!(said.code, 2, "{content}: {}", said.stderr);
             assert!(said.stderr.contains(told), "{content}: {}", said.stderr);
+            // The file that is named is the one that is there, root and all.
+            let file = root.path().join("etc/cupel/10-site.toml");
+            let file = file.display().to_string();
+            assert!(said.stderr.contains(&file), "{content}: {}", said.stderr);
         }
     }
 }
@@ -333,6 +342,17 @@ fn nothing_in_a_log_steers_the_terminal() {
     let said = say(cupel().arg("decode").write_stdin(line));
     assert!(said.stdout.contains("xid.13"), "{}", said.stdout);
     assert!(!said.stdout.contains(['\x1b', '\x07']));
+}
+
+#[test]
+fn decoded_text_fits_its_columns() {
+    let long = "NVRM: Xid (PCI:0000:3b:00): 149, NETIR_LINK_EVT Fatal XC0 i0 Link 08 (0x004505c6 \
+                0x00000000 0x00000000 0x00000000 0x00000000 0x00000000)\n";
+    let said = say(cupel().arg("decode").write_stdin(long));
+    assert!(said.stdout.contains("NETIR_LINK_DOWN"), "{}", said.stdout);
+    for line in said.stdout.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::output::printable;
 use crate::render::check::{event_grid, evidence_text, remedy_text, when};
 use crate::render::inventory::Section;
 use crate::render::table::Grid;
-use crate::render::words::{self, place, span, word};
+use crate::render::words::{self, place_of, span, word};
 
 /// Class of a severity's colours.
 fn tone(severity: Severity) -> &'static str {
@@ -44,12 +44,12 @@ pub(super) fn finding(found: &Finding) -> Markup {
             header {
                 span.tag { (words::severity(found.severity)) }
                 code { (found.code) }
-                span { (place(&found.component)) }
+                span { (place_of(found)) }
             }
             p.summary { (printable(&found.summary)) }
             @if !found.remedy.is_empty() {
                 h4 { "What to do" }
-                ol { @for remedy in &found.remedy { li { (remedy_text(remedy)) } } }
+                ol { @for remedy in &found.remedy { li { (remedy_text(remedy, &found.component)) } } }
             }
             @if !found.evidence.is_empty() {
                 h4 { "Measured" }
