@@ -51,7 +51,11 @@ impl<'a> Linked<'_, 'a> {
             || Reading::failed(self.unlisted.as_str()),
             |device| sysfs(device).clone(),
         );
-        match (by_sysfs, self.gpu) {
+        // A GPU that the driver does not list has nothing to tell.
+        let gpu = self
+            .gpu
+            .filter(|part| part.gpu.in_driver.get() == Some(true));
+        match (by_sysfs, gpu) {
             (by_sysfs @ Reading::Value(_), _) | (by_sysfs, None) => by_sysfs,
             (by_sysfs, Some(part)) => match nvml(part.gpu) {
                 by_driver @ (Reading::Value(_) | Reading::Failed(_)) => by_driver,

@@ -1,8 +1,8 @@
 //! Reads one NVMe controller.
 
-use cupel_model::Reading;
 use cupel_model::snapshot::NvmeController;
 use cupel_model::units::Bytes;
+use cupel_model::{PciAddress, Reading};
 
 use super::ioctl::{self, AdminError, Page};
 use super::pages::{
@@ -40,9 +40,7 @@ pub fn one(root: &Root, name: &str) -> NvmeController {
             None => Reading::absent(format!("Identify Controller has no {what}")),
         })
     };
-    let pci = at
-        .pci_address()
-        .or(at.parsed("address", "a PCI address", full_pci_address));
+    let pci = pci_address(at);
     NvmeController {
         name: name.to_owned(),
         slot: pci.as_ref().and_then(|_| Reading::default()),
@@ -55,6 +53,26 @@ pub fn one(root: &Root, name: &str) -> NvmeController {
         capacity_bytes: reading(capacity(root, &directory)),
         health: page(root, name, Page::Health, parse_health),
         firmware_slots: page(root, name, Page::FirmwareSlots, parse_firmware_slots),
+    }
+}
+
+/// Where the controller sits: by its device, else by its own address.
+fn pci_address(at: Attributes<'_>) -> Reading<PciAddress> {
+    let by_device = at.pci_address();
+    if by_device.value().is_some() {
+        return by_device;
+    }
+    // Over a fabric it is `traddr=…,trsvcid=…`: such a drive is on no bus of this machine.
+    let over_fabric = at.value("address");
+    if over_fabric.value().is_some_and(|text| text.contains('=')) {
+        return by_device;
+    }
+    let own = at.parsed("address", "a PCI address", full_pci_address);
+    // What went wrong with the device is not made good by an address that is not there.
+    if own.value().is_none() && by_device.is_failed() {
+        by_device
+    } else {
+        own
     }
 }
 
@@ -185,6 +203,29 @@ mod tests {
         tree.file(CLASS, "");
         let error = names(&tree.root()).expect_err("a file");
         assert_eq!(error.to_string(), "/sys/class/nvme: Not a directory");
+    }
+
+    #[test]
+    fn a_drive_over_a_fabric_is_on_no_bus_and_one_that_cannot_be_placed_is_failed() {
+        let tree = Tree::new();
+        let remote = "/sys/devices/virtual/nvme-fabrics/ctl/nvme0";
+        tree.file(
+            &format!("{remote}/address"),
+            "traddr=192.0.2.1,trsvcid=4420\n",
+        );
+        tree.link(&format!("{remote}/device"), "../../ctl");
+        tree.link(
+            "/sys/class/nvme/nvme0",
+            "../../devices/virtual/nvme-fabrics/ctl/nvme0",
+        );
+        let pci = one(&tree.root(), "nvme0").pci;
+        assert!(matches!(pci, Reading::Absent(_)), "{pci:?}");
+        tree.file("/sys/class/nvme/nvme1", "");
+        let pci = one(&tree.root(), "nvme1").pci;
+        assert!(pci.is_failed(), "{pci:?}");
+        tree.file("/sys/class/nvme/nvme2/address", "somewhere\n");
+        let pci = one(&tree.root(), "nvme2").pci;
+        assert!(pci.is_failed(), "{pci:?}");
     }
 
     #[test]

@@ -200,6 +200,20 @@ const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "a passed-through GPU without a link of its own, and no platform",
+        expect: Expect::Pass,
+        change: |node| {
+            node.platform = None;
+            node.snapshot.tenancy = cupel_model::snapshot::Tenancy::VmPassthrough;
+            let link = function(node, 4);
+            link.current_width = Reading::absent("no link");
+            link.max_width = Reading::absent("no link");
+            let gpu = node.gpu(4);
+            gpu.in_driver = false.into();
+            gpu.pcie = Default::default();
+        },
+    },
+    Case {
         name: "a drive without a link of its own",
         expect: Expect::Pass,
         change: |node| {
