@@ -52,6 +52,9 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         || expected.is_some_and(|expected| expected.count.value > 0)
         || log.iter().any(|event| event.kind == EventKind::Sxid);
     if !here {
+        if let Some(why) = context.bus_unread() {
+            return Outcome::undetermined("NVSwitches", why);
+        }
         return Outcome::skipped("no NVSwitch on the PCI bus of this node");
     }
     let mut outcome = Outcome::default();
@@ -165,6 +168,11 @@ const CASES: &[Case] = &[
             sxid(node, Severity::Warning, LogSource::Kernel);
             node.snapshot.kernel_log_records = cupel_model::Reading::failed("EPERM");
         },
+    },
+    Case {
+        name: "no platform, and the bus could not be read",
+        expect: Expect::Unknown,
+        change: crate::testing::unread_bus,
     },
     Case {
         name: "no NVSwitch",
