@@ -345,17 +345,6 @@ fn nothing_in_a_log_steers_the_terminal() {
 }
 
 #[test]
-fn decoded_text_fits_its_columns() {
-    let long = "NVRM: Xid (PCI:0000:3b:00): 149, NETIR_LINK_EVT Fatal XC0 i0 Link 08 (0x004505c6 \
-                0x00000000 0x00000000 0x00000000 0x00000000 0x00000000)\n";
-    let said = say(cupel().arg("decode").write_stdin(long));
-    assert!(said.stdout.contains("NETIR_LINK_DOWN"), "{}", said.stdout);
-    for line in said.stdout.lines() {
-        assert!(line.chars().count() <= 100, "{line}");
-    }
-}
-
-#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let folder = directory();
     let log = folder.path().join("log");
