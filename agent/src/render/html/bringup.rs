@@ -1,6 +1,7 @@
 //! The page of a bring-up: the verdict on top, then what to do, then the evidence.
 
 use cupel_model::Verdict;
+use cupel_model::snapshot::Node;
 use maud::{Markup, html};
 
 use super::{page, parts};
@@ -26,9 +27,7 @@ fn top(report: &BringupReport) -> Markup {
     let node = &report.node;
     html! {
         h1 { "Bring-up of " (cell(&node.hostname)) }
-        p.soft {
-            (cell(&node.manufacturer)) " " (cell(&node.product)) ", serial " (told(&node.serial))
-        }
+        p.soft { (make(node)) }
         section.verdict.(parts::verdict_tone(report.verdict)) {
             div.word { (word(&report.verdict).to_uppercase()) }
             p { (meaning(report.verdict)) }
@@ -36,6 +35,24 @@ fn top(report: &BringupReport) -> Markup {
                 ul { @for reason in &report.reasons { li { (printable(reason)) } } }
             }
         }
+    }
+}
+
+/// Make, product and serial, of which a machine without SMBIOS has none.
+fn make(node: &Node) -> String {
+    let told: Vec<_> = [&node.manufacturer, &node.product]
+        .into_iter()
+        .filter_map(|reading| reading.value())
+        .map(|text| printable(text).into_owned())
+        .collect();
+    let product = if told.is_empty() {
+        "Unknown product".to_owned()
+    } else {
+        told.join(" ")
+    };
+    match node.serial.value() {
+        Some(serial) => format!("{product}, serial {}", printable(serial)),
+        None => format!("{product}, no serial known"),
     }
 }
 
