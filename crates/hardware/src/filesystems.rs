@@ -172,6 +172,11 @@ mod tests {
     fn this_machines_root_has_a_size() {
         let (filesystems, problems) = collect(&Root::live(), Duration::from_secs(10));
         assert_eq!(problems, []);
+        let mounts = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+        if !mounts.contains(" / ") {
+            println!("skipped: this process sees no mounted root (a chroot)");
+            return;
+        }
         let root = filesystems
             .iter()
             .find(|f| f.name == "/")

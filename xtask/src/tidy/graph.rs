@@ -69,12 +69,15 @@ impl Graph {
             for dependency in &node.deps {
                 let key = keys[&dependency.pkg].clone();
                 for kind in &dependency.dep_kinds {
-                    match kind.kind {
-                        DependencyKind::Development => package.dev.insert(key.clone()),
-                        DependencyKind::Build => package.build.insert(key.clone()),
-                        // Kinds that cargo may add are held to the strictest rule.
-                        DependencyKind::Normal | _ => package.normal.insert(key.clone()),
+                    // Kinds that cargo may add are held to the strictest rule.
+                    let list = if kind.kind == DependencyKind::Development {
+                        &mut package.dev
+                    } else if kind.kind == DependencyKind::Build {
+                        &mut package.build
+                    } else {
+                        &mut package.normal
                     };
+                    list.insert(key.clone());
                 }
             }
         }
