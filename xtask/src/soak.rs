@@ -152,7 +152,7 @@ impl<'a> Soak<'a> {
         let today = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
         let report = workspace
             .root
-            .join(format!("docs/measurements/soak-{today}.md"));
+            .join(format!("docs/measurements/soak-{today}-{commit}.md"));
         Ok(Self {
             workspace,
             journal,
