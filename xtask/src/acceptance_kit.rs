@@ -108,7 +108,7 @@ fn worker(workspace: &Workspace, zig: bool) -> anyhow::Result<PathBuf> {
 
 /// Whether `cargo zigbuild` is here; it brings a C compiler for every target.
 fn has_zig(workspace: &Workspace) -> anyhow::Result<bool> {
-    let args = ["zigbuild", "--version"];
+    let args = ["zigbuild", "--help"];
     let answer = process::output(Path::new("cargo"), &args, &[], &workspace.root)?;
     Ok(answer.status.success())
 }
