@@ -19,6 +19,7 @@ pub mod report;
 pub mod snapshot;
 pub mod time;
 pub mod units;
+pub mod wire;
 pub mod worker;
 
 pub use event::{Event, EventKind, LogSource};

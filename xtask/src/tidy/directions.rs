@@ -18,6 +18,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cupel-burnin",
         &["cupel-model", "cupel-kernel-log", "cupel-hardware"],
     ),
+    ("cupel-reporting", &["cupel-model"]),
+    ("cupel-inventory", &["cupel-model"]),
     (
         AGENT,
         &[
@@ -26,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cupel-hardware",
             "cupel-health",
             "cupel-burnin",
+            "cupel-reporting",
         ],
     ),
 ];
@@ -90,9 +93,14 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("sysinfo", &["cupel-hardware"], HARDWARE),
     ("smbios-lib", &["cupel-hardware"], HARDWARE),
     ("procfs-core", &["cupel-hardware"], HARDWARE),
+    ("rusqlite", &["cupel-reporting"], STATE),
+    ("reqwest", &["cupel-reporting"], STATE),
+    ("sqlx", &["cupel-inventory"], STORE),
 ];
 const WORKER: &str =
     "a driver library is loaded by the GPU worker alone, which may hang and be killed";
+const STATE: &str = "what a node remembers and sends is `reporting`'s";
+const STORE: &str = "SQL of the inventory is in its store, one module a backend";
 const HARDWARE: &str = "only `hardware` touches the machine: add a reader there";
 
 /// Never, anywhere.

@@ -1,0 +1,1 @@
+//! The inventory: what every node told, kept, judged for silence, and shown.

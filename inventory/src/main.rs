@@ -1,0 +1,3 @@
+//! The binary `cupel-inventory`. Everything is in the library.
+
+fn main() {}
