@@ -24,6 +24,7 @@ pub mod gpu;
 pub mod host_memory;
 pub mod hwmon;
 pub mod ipmi;
+pub mod journal;
 pub mod kernel;
 pub mod kmsg;
 pub mod memory;

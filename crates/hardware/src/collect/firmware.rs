@@ -20,6 +20,11 @@ pub(super) fn bios(root: &Root, smbios: &Result<Smbios, ReadError>) -> FirmwareV
     entry("bios", "system", version, source)
 }
 
+/// The BIOS, not known because of `why`.
+pub(super) fn no_bios(why: &str) -> FirmwareVersion {
+    entry("bios", "system", Reading::failed(why), "SMBIOS type 0")
+}
+
 /// Firmware of the parts of a snapshot, with the BIOS, by component and name.
 pub(super) fn list(snapshot: &Snapshot, bios: FirmwareVersion) -> Vec<FirmwareVersion> {
     let mut list = vec![bios];

@@ -16,12 +16,11 @@ use cupel_model::snapshot::{Driver, HungCall, PciDevice, Problem, WorkerState};
 use cupel_model::worker::{Answer, Ask, Group, Opened, Refused, WorkerError};
 use cupel_model::{PciAddress, Reading, Timestamp};
 
-use super::merge::merge;
 use super::reaper::{UNREAPED_MAX, unreaped};
 use super::skip::{Hang, Skip, same_list};
 use super::survey::{self, Listed};
 use super::worker::{Cause, LastCall, Lost, Worker};
-use super::{GpuCollection, GpuOptions, KernelDriver, Library};
+use super::{GpuCollection, GpuOptions, GpuSurvey, KernelDriver, Library};
 
 /// Workers that one GPU may crash before it is left alone.
 const CRASHES_MAX: u32 = 2;
@@ -141,6 +140,23 @@ impl Client {
         pci: &[PciDevice],
         taken_at: Timestamp,
     ) -> GpuCollection {
+        let on_bus = || pci.iter().any(PciDevice::is_nvidia_gpu);
+        let survey = self.survey(kernel, on_bus, taken_at);
+        GpuCollection {
+            gpus: survey.gpus(pci),
+            driver: survey.driver,
+            problems: survey.problems,
+        }
+    }
+
+    /// Reads all GPUs. Whether there is one on the PCI bus is asked only where nothing else tells
+    /// whether there is a driver to search for.
+    pub fn survey(
+        &mut self,
+        kernel: &KernelDriver,
+        on_bus: impl FnOnce() -> bool,
+        taken_at: Timestamp,
+    ) -> GpuSurvey {
         let mut run = Run {
             taken_at,
             begun: Instant::now(),
@@ -150,9 +166,9 @@ impl Client {
         let now = run.begun;
         let mut gpus = Vec::new();
         let mut refused = None;
-        let state = match self.nothing_to_ask(kernel, pci) {
+        let state = match self.nothing_to_ask(kernel, on_bus) {
             Some(why) => WorkerState::NotStarted { why },
-            None => match self.survey(&mut run, now, &mut gpus) {
+            None => match self.read_all(&mut run, now, &mut gpus) {
                 Ok(()) => WorkerState::Answered {
                     replaced: run.replaced,
                 },
@@ -164,17 +180,19 @@ impl Client {
                 }
             },
         };
-        let driver = self.driver(kernel, state, refused.as_deref());
-        let gpus = merge(gpus, pci, &driver.worker);
-        GpuCollection {
-            gpus,
-            driver,
+        GpuSurvey {
+            told: Ok(gpus),
+            driver: self.driver(kernel, state, refused.as_deref()),
             problems: run.problems,
         }
     }
 
     /// Why there is nothing to ask a driver library about, if so.
-    fn nothing_to_ask(&self, kernel: &KernelDriver, pci: &[PciDevice]) -> Option<String> {
+    fn nothing_to_ask(
+        &self,
+        kernel: &KernelDriver,
+        on_bus: impl FnOnce() -> bool,
+    ) -> Option<String> {
         match &self.options.library {
             Library::None => Some(
                 "under a root other than / a driver library is loaded only when CUPEL_NVML names it"
@@ -182,15 +200,14 @@ impl Client {
             ),
             Library::At(_) => None,
             Library::Search => {
-                let any = pci.iter().any(PciDevice::is_nvidia_gpu)
-                    || kernel.version.value().is_some();
+                let any = kernel.version.value().is_some() || on_bus();
                 (!any).then(|| "no NVIDIA GPU on the PCI bus".to_owned())
             }
         }
     }
 
     /// Reads every GPU that NVML lists into `gpus`.
-    fn survey(
+    fn read_all(
         &mut self,
         run: &mut Run,
         now: Instant,

@@ -30,8 +30,11 @@ pub use reaper::{UNREAPED_MAX, unreaped};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cupel_model::snapshot::{Driver, Gpu, PciDevice, Problem};
+use cupel_model::snapshot::{Driver, Gpu, PciDevice, Problem, WorkerState};
 use cupel_model::{Reading, Timestamp};
+
+use merge::merge;
+use survey::Listed;
 
 /// Where the driver library is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +97,56 @@ pub struct GpuCollection {
     pub driver: Driver,
     /// What belongs to no single GPU.
     pub problems: Vec<Problem>,
+}
+
+/// What the driver tells of GPUs, before it is merged with what is on the PCI bus: the two are read
+/// at different times.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GpuSurvey {
+    /// What it lists, or why nobody has asked it.
+    told: Result<Vec<Listed>, String>,
+    /// The driver, and how the worker fared.
+    pub driver: Driver,
+    /// What belongs to no single GPU.
+    pub problems: Vec<Problem>,
+}
+
+impl GpuSurvey {
+    /// The driver was not asked, because of `why`. That is no failure of a worker: none was
+    /// started.
+    pub fn unread(why: &str) -> Self {
+        let failed = || Reading::failed(why);
+        Self {
+            told: Err(why.to_owned()),
+            driver: Driver {
+                kernel_version: failed(),
+                flavour: failed(),
+                library_version: failed(),
+                nvml_version: failed(),
+                cuda_version: failed(),
+                library_path: failed(),
+                worker: WorkerState::NotStarted {
+                    why: why.to_owned(),
+                },
+            },
+            problems: Vec::new(),
+        }
+    }
+
+    /// One entry for each GPU that the driver lists or that is on the bus, by PCI address.
+    pub fn gpus(&self, pci: &[PciDevice]) -> Vec<Gpu> {
+        match &self.told {
+            Ok(listed) => merge(listed.clone(), pci, &self.driver.worker),
+            // What nobody has asked is unknown, not absent.
+            Err(why) => {
+                let worker = WorkerState::Failed {
+                    why: why.clone(),
+                    hung: None,
+                };
+                merge(Vec::new(), pci, &worker)
+            }
+        }
+    }
 }
 
 /// Reads all GPUs once, with a worker of its own that is gone afterwards.

@@ -15,6 +15,9 @@ use crate::sysfs::{Attributes, full_pci_address};
 /// The bus, as the kernel lists it.
 const DEVICES: &str = "/sys/bus/pci/devices";
 
+/// Vendor id of NVIDIA.
+const NVIDIA: &str = "10de";
+
 /// All PCI functions, sorted by address, and what could not be read. VPD is read when it is given
 /// a time limit.
 pub fn collect(root: &Root, vpd_limit: Option<Duration>) -> (Vec<PciDevice>, Vec<Problem>) {
@@ -42,6 +45,18 @@ pub fn collect(root: &Root, vpd_limit: Option<Duration>) -> (Vec<PciDevice>, Vec
         add_vpd(root, &mut devices, limit);
     }
     (devices, problems)
+}
+
+/// Whether there is an NVIDIA GPU on the bus, so far as it can be read.
+pub fn has_nvidia_gpu(root: &Root) -> bool {
+    let names = root.names(DEVICES).unwrap_or_default();
+    let addresses = names.iter().filter_map(|name| full_pci_address(name));
+    addresses.into_iter().any(|address| {
+        let directory = format!("{DEVICES}/{address}");
+        let vendor = Attributes::new(root, &directory).hexadecimal("vendor", 4);
+        vendor.value().is_some_and(|vendor| vendor == NVIDIA)
+            && one(root, &Slots::default(), address, &directory).is_nvidia_gpu()
+    })
 }
 
 fn problem(error: &ReadError) -> Problem {

@@ -13,6 +13,6 @@ mod slots;
 mod vpd;
 
 pub use aer::parse as parse_aer;
-pub use functions::{collect, upstream_of};
+pub use functions::{collect, has_nvidia_gpu, upstream_of};
 pub use slots::Slots;
 pub use vpd::{Vpd, VpdError, parse as parse_vpd};

@@ -1,27 +1,13 @@
-//! The kernel log of this boot, record by record.
-//!
-//! # Invariants
-//! - On the machine itself `/dev/kmsg` is read without waiting, from the oldest record that the
-//!   kernel still has to the newest.
-//! - Records that the kernel has overwritten are counted and told, never passed over in silence.
-//! - Under a root other than `/` it is a file of raw records, one a line. Gaps in it are no loss:
-//!   whoever wrote the file may have left records out.
-//!
-//! # What is absent
-//! No meaning: that is `cupel_kernel_log`'s.
+//! The log from end to end: on the machine itself `/dev/kmsg` is read without waiting, from the
+//! oldest record that the kernel still has to the newest.
 
 use std::io::{BufRead, BufReader, Read};
 
 use nix::errno::Errno;
 
+use super::{PATH, RECORD_BYTES, sequence};
 use crate::error::ReadError;
 use crate::root::Root;
-
-const PATH: &str = "/dev/kmsg";
-
-/// Longest record that the kernel writes, with its properties (`PRINTKRB_RECORD_MAX` and before it
-/// `CONSOLE_EXT_LOG_MAX` are at most this).
-const RECORD_BYTES: usize = 16 * 1024;
 
 /// Most records read at once: far above what a kernel's buffer holds.
 const RECORDS: u64 = 4_000_000;
@@ -125,13 +111,6 @@ impl Counting {
             self.next = sequence.saturating_add(1);
         }
     }
-}
-
-/// Sequence number of `PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT`.
-fn sequence(record: &[u8]) -> Option<u64> {
-    let header = record.split(|b| *b == b';').next()?;
-    let field = header.split(|b| *b == b',').nth(1)?;
-    std::str::from_utf8(field).ok()?.parse().ok()
 }
 
 #[cfg(test)]
