@@ -1,5 +1,6 @@
 //! Runs every check of the registry and adds up the verdict.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use cupel_model::report::NotRun;
@@ -50,13 +51,7 @@ pub fn evaluate(snapshot: &Snapshot, platform: Option<&Platform>, modes: &Modes)
             ..finding
         }));
     }
-    findings.sort_by(|a, b| {
-        b.severity
-            .cmp(&a.severity)
-            .then_with(|| a.mode.cmp(&b.mode))
-            .then_with(|| a.code.cmp(&b.code))
-            .then_with(|| a.component.cmp(&b.component))
-    });
+    findings.sort_by(worst_first);
     let events = snapshot
         .kernel_log
         .iter()
@@ -73,4 +68,13 @@ pub fn evaluate(snapshot: &Snapshot, platform: Option<&Platform>, modes: &Modes)
         events,
         coverage,
     }
+}
+
+/// The order of findings in a report: the worst first, those that count before those that do not.
+pub(crate) fn worst_first(a: &Finding, b: &Finding) -> Ordering {
+    b.severity
+        .cmp(&a.severity)
+        .then_with(|| a.mode.cmp(&b.mode))
+        .then_with(|| a.code.cmp(&b.code))
+        .then_with(|| a.component.cmp(&b.component))
 }

@@ -13,8 +13,9 @@
 //! - One cause gives one finding: what follows from a lost GPU is not reported a second time.
 //!
 //! # What is absent
-//! No rule language, no history beyond what the snapshot carries (the sample before, the parts as
-//! last seen in good order), no text layout.
+//! No rule language, no text layout. A judgement knows no history beyond what the snapshot carries
+//! (the sample before, the parts as last seen in good order); the life of findings over time is in
+//! [`track`].
 //!
 //! [`Snapshot`]: cupel_model::Snapshot
 //! [`Platform`]: cupel_model::Platform
@@ -37,10 +38,11 @@ pub mod registry;
 mod remember;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod track;
 
 pub use docs::docs;
 pub use evaluate::evaluate;
 pub use explain::{Explanation, XidExplanation, explain};
 pub use modes::{Modes, UnknownCheck};
-pub use registry::{CHECKS, Check};
+pub use registry::{Basis, CHECKS, Check, Window};
 pub use remember::remember;

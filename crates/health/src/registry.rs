@@ -6,11 +6,47 @@
 //!
 //! Adding a check: one file under `checks/`, one line here.
 
+use std::time::Duration;
+
 use cupel_model::Mode;
 
 use crate::checks;
 use crate::context::Context;
 use crate::outcome::Outcome;
+
+/// How long a finding must be observed without a break before it counts as confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// So long; zero confirms at once.
+    pub length: Duration,
+    /// Why just so long, after "because".
+    pub because: &'static str,
+}
+
+impl Window {
+    /// What is observed once is certain.
+    pub const fn none(because: &'static str) -> Self {
+        Self::seconds(0, because)
+    }
+
+    /// So many seconds.
+    pub const fn seconds(seconds: u64, because: &'static str) -> Self {
+        Self {
+            length: Duration::from_secs(seconds),
+            because,
+        }
+    }
+}
+
+/// What the findings of a check are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// What is so now: it is observed as long as it lasts.
+    State,
+    /// What happened in this boot, as the kernel log tells it: it is observed until the next boot,
+    /// whether or not it lasts.
+    Log,
+}
 
 /// One check.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +55,10 @@ pub struct Check {
     pub code: &'static str,
     /// Whether its findings count, unless the operator says otherwise.
     pub mode: Mode,
+    /// When a finding of a node that is watched counts as confirmed.
+    pub window: Window,
+    /// What its findings are made of.
+    pub basis: Basis,
     pub(crate) doc: &'static str,
     pub(crate) evaluate: fn(&Context<'_>) -> Outcome,
     #[cfg(test)]

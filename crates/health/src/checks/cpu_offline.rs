@@ -24,7 +24,7 @@ use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -34,6 +34,8 @@ const CODE: &str = "cpu.offline";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("the kernel keeps the list; a core that is offline stays so"),
+    basis: Basis::State,
     doc: module_doc!("cpu_offline.rs"),
     evaluate,
     #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::{none_found, not_for_gpus};
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -35,6 +35,8 @@ const CODE: &str = "driver.absent";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::seconds(60, "the driver may be loaded late while the node boots"),
+    basis: Basis::State,
     doc: module_doc!("driver_absent.rs"),
     evaluate,
     #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::not_for_gpus;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -36,6 +36,11 @@ const CODE: &str = "driver.mismatch";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::seconds(
+        60,
+        "an update that is under way replaces module and library one after the other",
+    ),
+    basis: Basis::State,
     doc: module_doc!("driver_mismatch.rs"),
     evaluate,
     #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::each_gpu;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 #[cfg(test)]
@@ -43,6 +43,11 @@ const MANAGER: &str = "nvidia-fabricmanager.service";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::seconds(
+        60,
+        "GPUs register with the fabric manager one after the other while the node boots",
+    ),
+    basis: Basis::State,
     doc: module_doc!("fabric_not_ready.rs"),
     evaluate,
     #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::no_gpus;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -38,6 +38,8 @@ const CODE: &str = "gpu.driver-hung";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("the deadline of the call has passed already"),
+    basis: Basis::State,
     doc: module_doc!("gpu_driver_hung.rs"),
     evaluate,
     #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::draft::Draft;
 use crate::gpu_parts::each_gpu;
 use crate::hbm::expects_memory_health;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -37,6 +37,8 @@ const CODE: &str = "gpu.ecc-uncorrectable";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("the GPU counted the errors itself"),
+    basis: Basis::State,
     doc: module_doc!("gpu_ecc_uncorrectable.rs"),
     evaluate,
     #[cfg(test)]

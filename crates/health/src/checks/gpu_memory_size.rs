@@ -22,7 +22,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::each_gpu;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -32,6 +32,8 @@ const CODE: &str = "gpu.memory-size";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("the size does not change while the driver runs"),
+    basis: Basis::State,
     doc: module_doc!("gpu_memory_size.rs"),
     evaluate,
     #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::gpu_name;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -37,6 +37,8 @@ const CODE: &str = "gpu.missing";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("the part is there or it is not"),
+    basis: Basis::State,
     doc: module_doc!("gpu_missing.rs"),
     evaluate,
     #[cfg(test)]

@@ -31,7 +31,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::{gpu_less, gpu_name, none_found};
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -41,6 +41,8 @@ const CODE: &str = "gpu.off-bus";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("what has left the bus does not come back by itself"),
+    basis: Basis::State,
     doc: module_doc!("gpu_off_bus.rs"),
     evaluate,
     #[cfg(test)]

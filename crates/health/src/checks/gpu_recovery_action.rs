@@ -23,7 +23,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::each_gpu;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -33,6 +33,8 @@ const CODE: &str = "gpu.recovery-action";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("the driver has judged already"),
+    basis: Basis::State,
     doc: module_doc!("gpu_recovery_action.rs"),
     evaluate,
     #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::draft::Draft;
 use crate::gpu_parts::each_gpu;
 use crate::hbm::expects_memory_health;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -33,6 +33,8 @@ const CODE: &str = "gpu.row-remap-failed";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("the GPU keeps the failure over resets"),
+    basis: Basis::State,
     doc: module_doc!("gpu_row_remap_failed.rs"),
     evaluate,
     #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::each_gpu;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -36,6 +36,8 @@ const CODE: &str = "gpu.thermal-slowdown";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::seconds(30, "a step of load may touch the limit for a moment"),
+    basis: Basis::State,
     doc: module_doc!("gpu_thermal_slowdown.rs"),
     evaluate,
     #[cfg(test)]

@@ -43,7 +43,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::{gpu_less, gpu_name};
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -53,6 +53,8 @@ const CODE: &str = "gpu.xid";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("the driver has reported it"),
+    basis: Basis::Log,
     doc: module_doc!("gpu_xid.rs"),
     evaluate,
     #[cfg(test)]

@@ -20,7 +20,7 @@ use cupel_model::{Mode, Reading};
 use crate::context::Context;
 use crate::doc::module_doc;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -30,6 +30,8 @@ const CODE: &str = "kernel-log.unreadable";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("it finds nothing"),
+    basis: Basis::State,
     doc: module_doc!("kernel_log_unreadable.rs"),
     evaluate,
     #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -35,6 +35,8 @@ const CODE: &str = "memory.dimm-missing";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("firmware lists modules once a boot"),
+    basis: Basis::State,
     doc: module_doc!("memory_dimm_missing.rs"),
     evaluate,
     #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -33,6 +33,8 @@ const CODE: &str = "memory.size";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("firmware sets the size once a boot"),
+    basis: Basis::State,
     doc: module_doc!("memory_size.rs"),
     evaluate,
     #[cfg(test)]

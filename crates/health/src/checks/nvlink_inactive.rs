@@ -27,7 +27,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::gpu_parts::each_gpu;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -37,6 +37,11 @@ const CODE: &str = "nvlink.inactive";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::seconds(
+        30,
+        "links train again after a reset and while the fabric starts",
+    ),
+    basis: Basis::State,
     doc: module_doc!("nvlink_inactive.rs"),
     evaluate,
     #[cfg(test)]

@@ -24,7 +24,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::links::named;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect, trouble};
 
@@ -34,6 +34,8 @@ const CODE: &str = "nvme.critical-warning";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("the drive has judged already"),
+    basis: Basis::State,
     doc: module_doc!("nvme_critical_warning.rs"),
     evaluate,
     #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -37,6 +37,8 @@ const CODE: &str = "nvswitch.sxid";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("the driver has reported it"),
+    basis: Basis::Log,
     doc: module_doc!("nvswitch_sxid.rs"),
     evaluate,
     #[cfg(test)]

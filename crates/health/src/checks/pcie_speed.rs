@@ -30,7 +30,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::links::{gpus_unseen, linked};
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -40,6 +40,11 @@ const CODE: &str = "pcie.speed";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::seconds(
+        60,
+        "a link that changes its speed with the load passes through slower ones",
+    ),
+    basis: Basis::State,
     doc: module_doc!("pcie_speed.rs"),
     evaluate,
     #[cfg(test)]

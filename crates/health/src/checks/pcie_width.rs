@@ -27,7 +27,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::links::{gpus_unseen, linked};
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -37,6 +37,8 @@ const CODE: &str = "pcie.width";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::seconds(30, "a link that trains anew passes through narrower widths"),
+    basis: Basis::State,
     doc: module_doc!("pcie_width.rs"),
     evaluate,
     #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::outcome::Outcome;
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect};
 
@@ -31,6 +31,8 @@ const CODE: &str = "platform.unmatched";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::none("what the machine is called does not change"),
+    basis: Basis::State,
     doc: module_doc!("platform_unmatched.rs"),
     evaluate,
     #[cfg(test)]

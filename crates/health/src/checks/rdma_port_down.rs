@@ -26,7 +26,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::outcome::Outcome;
 use crate::rdma_groups::{Port, ports, tell_unread};
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect, trouble};
 
@@ -36,6 +36,11 @@ const CODE: &str = "rdma.port-down";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::seconds(
+        30,
+        "an outage of 30 s is one (NVIDIA Health Validation); shorter, a link may train",
+    ),
+    basis: Basis::State,
     doc: module_doc!("rdma_port_down.rs"),
     evaluate,
     #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::draft::Draft;
 use crate::links::named;
 use crate::outcome::Outcome;
 use crate::rdma_groups::{ports, tell_unread, unplaced, unread};
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect, trouble};
 
@@ -37,6 +37,11 @@ const CODE: &str = "rdma.port-missing";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::seconds(
+        30,
+        "adapters are registered one after the other while the node boots",
+    ),
+    basis: Basis::State,
     doc: module_doc!("rdma_port_missing.rs"),
     evaluate,
     #[cfg(test)]

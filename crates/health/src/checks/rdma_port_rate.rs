@@ -22,7 +22,7 @@ use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::outcome::Outcome;
 use crate::rdma_groups::{ports, tell_unread};
-use crate::registry::Check;
+use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect, trouble};
 
@@ -32,6 +32,8 @@ const CODE: &str = "rdma.port-rate";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Enforce,
+    window: Window::seconds(30, "a link that trains passes through lower rates"),
+    basis: Basis::State,
     doc: module_doc!("rdma_port_rate.rs"),
     evaluate,
     #[cfg(test)]
