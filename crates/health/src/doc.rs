@@ -4,6 +4,10 @@
 //! - Only the leading `//!` lines of a file are kept; the rest of the source is dropped at compile
 //!   time.
 
+use cupel_model::Mode;
+
+use crate::registry::{Check, FINDS_NOTHING, Window};
+
 /// Bytes of the leading `//!` lines of `source`.
 pub(crate) const fn length(source: &str) -> usize {
     let bytes = source.as_bytes();
@@ -58,6 +62,32 @@ pub(crate) fn text(doc: &str) -> String {
         out.push('\n');
     }
     out
+}
+
+/// A check's documentation without comment marks, and with what its metadata say of it: the mode
+/// that it has by default, and when a finding is confirmed.
+pub(crate) fn of(check: &Check) -> String {
+    let text = text(check.doc);
+    let mut said = String::new();
+    if !FINDS_NOTHING.contains(&check.code) {
+        let Window { length, because } = check.window;
+        let when = match length.as_secs() {
+            0 => "at once".to_owned(),
+            seconds => format!("after {seconds} s without a break"),
+        };
+        said.push_str(&format!("\nA finding is confirmed {when}: {because}.\n"));
+    }
+    if check.mode == Mode::Observe {
+        said.push_str(
+            "\nIn mode `observe`: what it finds changes no verdict unless the configuration sets it \
+             to `enforce`.\n",
+        );
+    }
+    text.replacen(
+        "\n# Why it matters\n",
+        &format!("{said}\n# Why it matters\n"),
+        1,
+    )
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub fn docs() -> Vec<(String, String)> {
     let mut pages = Vec::with_capacity(CHECKS.len() + 1);
     for check in CHECKS {
         let title = explain(check.code).map_or_else(String::new, |known| known.title);
-        let (code, text) = (check.code, doc::text(check.doc));
+        let (code, text) = (check.code, doc::of(check));
         let rest = text.split_once("\n\n").map_or("", |(_, rest)| rest);
         let rest = rest.replace("\n# ", "\n## ");
         let rest = rest

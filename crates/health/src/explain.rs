@@ -133,7 +133,7 @@ fn sxid(code: u32) -> Explanation {
 
 /// The parts of a check's documentation, in its own words.
 fn check(check: &Check) -> Explanation {
-    let text = doc::text(check.doc);
+    let text = doc::of(check);
     let part = |heading: &str| section(&text, heading).unwrap_or_default();
     Explanation {
         code: check.code.to_owned(),
