@@ -5,30 +5,48 @@
 //! - Every run plants faults in the data that it tests and does not tell the detector where. A
 //!   planted fault that is not found at its word and bit means that the detector is broken, and
 //!   then the run fails, whatever else it found.
-//! - Short coverage, a failed allocation, a stage that died or was cancelled: incomplete, never
-//!   pass.
+//! - Short coverage, a failed allocation, a stage that died, hung or was cancelled: incomplete or
+//!   fail, never pass.
 //! - A limit without a trustworthy source is called uncalibrated; none is invented.
-//! - When [`run`] returns, its threads have ended and its memory is given back.
+//! - Stages that do not disturb each other run at once; the schedule says why each runs when.
+//! - When [`run`] returns, the threads of its stages have ended and their memory is given back,
+//!   but for those that were given up, which the result names.
 //!
 //! # What is absent
-//! No GPU stage. No terminal: progress is one stream of [`Progress`] events, and whoever calls
-//! prints it. No lease: the caller has one.
+//! No terminal: progress is one stream of [`Progress`] events, and whoever calls prints it. No
+//! lease: the caller has one. No file is written.
 
 mod cpu;
 mod fault;
+mod gpu;
+mod host;
 mod memory;
 mod plan;
 mod progress;
+mod recorder;
+mod resource;
 mod result;
 mod run;
+mod schedule;
+mod stage;
+mod stage_kind;
 
 pub use cpu::Kernel;
 pub use fault::{CpuFault, FaultPlan, MemoryFault, MemoryFaultKind};
+pub use gpu::GpuMismatch;
+pub use host::Host;
 pub use memory::{Pattern, Phase};
-pub use plan::{Plan, PlanError, PlanKind, StageKind, parse_duration, parse_share, parse_stages};
-pub use progress::Progress;
-pub use result::{
-    BurnInResult, BurnInVerdict, Coverage, CpuMismatch, Detector, Floor, Measured, MemoryMismatch,
-    Mismatch, Outcome, Persistence, Proof, StageResult, Word,
+pub use plan::{
+    Budget, Plan, PlanError, PlanKind, parse_duration, parse_gpus, parse_share, parse_stages,
 };
-pub use run::{run, run_with_faults};
+pub use progress::Progress;
+pub use resource::{Claim, Resource, Use};
+pub use result::{
+    BurnInResult, BurnInVerdict, CounterChange, CounterMeaning, Coverage, CpuMismatch, Detector,
+    DriveMismatch, FailureClass, Floor, Matrix, Measured, MemoryMismatch, Mismatch, Outcome,
+    Persistence, Preflight, PreflightState, Proof, Series, StageResult, Word,
+};
+pub use run::{GRACE, Run, run};
+pub use schedule::{Schedule, Slot};
+pub use stage::{Sample, Stage, StageSpec, Stopped, Watch};
+pub use stage_kind::{StageKind, StageName};

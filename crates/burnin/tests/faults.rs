@@ -1,13 +1,14 @@
 //! The fault matrix: what is planted is found at its word and bit, what is clean stays clean, and
 //! less than asked is never a pass.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cupel_burnin::{
-    BurnInResult, CpuFault, CpuMismatch, Detector, FaultPlan, Kernel, MemoryFault, MemoryFaultKind,
-    MemoryMismatch, Mismatch, Outcome, Pattern, Persistence, Phase, Plan, Progress, StageKind,
-    Word, run_with_faults,
+    BurnInResult, CpuFault, CpuMismatch, Detector, FaultPlan, Host, Kernel, MemoryFault,
+    MemoryFaultKind, MemoryMismatch, Mismatch, Outcome, Pattern, Persistence, Phase, Plan,
+    Progress, Run, StageKind, Word, run,
 };
 use cupel_hardware::host_memory::{Available, MemoryNode, MemorySource, Topology};
 use cupel_hardware::processor::{LastLevelCache, allowed};
@@ -39,6 +40,20 @@ fn machine(free: u64) -> Topology {
         },
         source: MemorySource::Fixed(Bytes(free)),
     }
+}
+
+fn run_with_faults(
+    plan: &Plan,
+    topology: &Topology,
+    faults: &FaultPlan,
+    progress: &mut dyn FnMut(Progress),
+    cancel: &AtomicBool,
+) -> BurnInResult {
+    let host = Host {
+        topology: Arc::new(topology.clone()),
+        faults: Arc::new(faults.clone()),
+    };
+    run(Run::new(plan.clone(), host.stages(plan)), progress, cancel)
 }
 
 fn plan(stages: &[StageKind]) -> Plan {
@@ -73,7 +88,9 @@ fn memory_mismatches(result: &BurnInResult) -> Vec<&MemoryMismatch> {
     let all = result.stages[0].mismatches.iter();
     all.map(|mismatch| match mismatch {
         Mismatch::Memory(mismatch) => mismatch,
-        Mismatch::Cpu(other) => panic!("not in memory: {other:?}"),
+        other @ (Mismatch::Cpu(_) | Mismatch::Gpu(_) | Mismatch::Drive(_)) => {
+            panic!("not in memory: {other:?}")
+        }
     })
     .collect()
 }
@@ -82,7 +99,9 @@ fn cpu_mismatches(result: &BurnInResult) -> Vec<&CpuMismatch> {
     let all = result.stages[0].mismatches.iter();
     all.map(|mismatch| match mismatch {
         Mismatch::Cpu(mismatch) => mismatch,
-        Mismatch::Memory(other) => panic!("not in arithmetic: {other:?}"),
+        other @ (Mismatch::Memory(_) | Mismatch::Gpu(_) | Mismatch::Drive(_)) => {
+            panic!("not in arithmetic: {other:?}")
+        }
     })
     .collect()
 }
@@ -296,8 +315,9 @@ fn less_than_asked_is_incomplete() {
             result.stages[0].reasons
         );
     }
-    let mut short = Plan::quick(Word(SEED)).only(&[StageKind::Memory]);
-    short.memory_limit_seconds = cupel_model::units::Seconds::new(0.0).expect("finite");
+    let short = Plan::quick(Word(SEED))
+        .only(&[StageKind::Memory])
+        .with_budget(StageKind::Memory, Duration::ZERO);
     let result = run_with_faults(
         &short,
         &machine(1 << 20),
@@ -408,8 +428,8 @@ fn cancelling_ends_the_run_at_once_and_gives_memory_back() {
             .count()
     };
     let cancel = AtomicBool::new(false);
-    let mut plan = plan(&StageKind::ALL);
-    plan.cpu_seconds = cupel_model::units::Seconds::new(3600.0).expect("finite");
+    let plan = plan(&[StageKind::Cpu, StageKind::Memory])
+        .with_budget(StageKind::Cpu, Duration::from_secs(3600));
     let began = std::time::Instant::now();
     let mut events = 0;
     let result = run_with_faults(

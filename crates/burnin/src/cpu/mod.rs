@@ -9,4 +9,4 @@ mod soft_float;
 mod stage;
 
 pub use kernel::Kernel;
-pub(crate) use stage::run;
+pub(crate) use stage::CpuStage;

@@ -1,7 +1,7 @@
 //! The stage: a pinned thread on every online processor, the proof of the detector, the result.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cupel_hardware::host_memory::Topology;
@@ -11,9 +11,11 @@ use rand::RngExt;
 use super::board::{Board, Claim, hold};
 use super::kernel::Kernel;
 use crate::fault::FaultPlan;
-use crate::plan::{Plan, StageKind, percent, seconds};
-use crate::progress::Progress;
-use crate::result::{Coverage, CpuMismatch, Measured, Mismatch, Outcome, Proof, StageResult, Word};
+use crate::plan::{Plan, percent};
+use crate::resource::{Claim as Claimed, Resource};
+use crate::result::{Coverage, CpuMismatch, Measured, Mismatch, Proof, StageResult, Word};
+use crate::stage::{Stage, StageSpec, Watch};
+use crate::stage_kind::{StageKind, StageName};
 
 /// How often progress is told and a cancellation looked for.
 const TICK: Duration = Duration::from_millis(50);
@@ -176,19 +178,44 @@ impl Shared<'_> {
     }
 }
 
-/// Runs the stage.
-pub(crate) fn run(
-    plan: &Plan,
-    topology: &Topology,
-    faults: &FaultPlan,
-    progress: &mut dyn FnMut(Progress),
-    cancel: &AtomicBool,
-) -> StageResult {
+/// Verified arithmetic on every online processor.
+#[derive(Debug)]
+pub(crate) struct CpuStage {
+    pub(crate) plan: Plan,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) faults: Arc<FaultPlan>,
+}
+
+/// What it may take beyond its time: the last round, and the disputes.
+const SLACK: Duration = Duration::from_secs(60);
+
+impl Stage for CpuStage {
+    fn spec(&self) -> StageSpec {
+        let time = self.plan.budget(StageKind::Cpu);
+        StageSpec {
+            name: StageName::only(StageKind::Cpu),
+            what: format!(
+                "verified arithmetic on {} processors",
+                self.topology.cpus.len()
+            ),
+            claims: vec![Claimed::alone(Resource::Processors)],
+            expected: time,
+            at_most: time + SLACK,
+            required: true,
+        }
+    }
+
+    fn run(self: Box<Self>, watch: &Watch) -> StageResult {
+        let result = run(&self.plan, &self.topology, &self.faults, watch);
+        for mismatch in &result.mismatches {
+            watch.mismatch(mismatch.clone());
+        }
+        result
+    }
+}
+
+fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> StageResult {
     let cpus = topology.cpus.as_slice();
-    progress(Progress::StageStarted {
-        stage: StageKind::Cpu,
-        what: format!("{} processors", cpus.len()),
-    });
     let began = Instant::now();
     let shared = Shared {
         plan,
@@ -200,14 +227,14 @@ pub(crate) fn run(
         computed: Default::default(),
         cpus,
         units: VectorUnit::available(),
-        end: began + plan.cpu_time(),
+        end: began + plan.budget(StageKind::Cpu),
         stop: AtomicBool::new(false),
     };
-    let workers = run_threads(&shared, progress, cancel);
+    let workers = run_threads(&shared, watch);
     while let Some(claim) = shared.board.take_dispute(None) {
         shared.settle(&claim, None);
     }
-    let cancelled = cancel.load(Ordering::Relaxed);
+    let cancelled = watch.stopped().is_some();
     let died = which(cpus, &workers, Option::is_none);
     let refused = which(cpus, &workers, |worker| {
         worker
@@ -216,7 +243,7 @@ pub(crate) fn run(
     });
     let mut reasons = Vec::new();
     if cancelled {
-        reasons.push("it was cancelled".to_owned());
+        reasons.push("it was stopped before its time".to_owned());
     }
     if !died.is_empty() {
         reasons.push(format!("the thread of processor {} died", list(&died)));
@@ -243,9 +270,7 @@ pub(crate) fn run(
                 .to_owned(),
         );
     }
-    StageResult::judged(StageResult {
-        stage: StageKind::Cpu,
-        outcome: Outcome::Pass,
+    StageResult {
         reasons,
         proof,
         coverage: Coverage {
@@ -258,18 +283,15 @@ pub(crate) fn run(
         mismatch_count: real.len() as u64,
         mismatches: real.into_iter().take(KEPT).map(Mismatch::Cpu).collect(),
         notes,
-        elapsed_seconds: seconds(began.elapsed()),
-    })
+        ..StageResult::new(StageName::only(StageKind::Cpu))
+    }
+    .judged()
 }
 
 /// One thread a processor; tells progress until all have ended. A thread that died is `None`.
-fn run_threads(
-    shared: &Shared<'_>,
-    progress: &mut dyn FnMut(Progress),
-    cancel: &AtomicBool,
-) -> Vec<Option<Worker>> {
+fn run_threads(shared: &Shared<'_>, watch: &Watch) -> Vec<Option<Worker>> {
     let began = Instant::now();
-    let whole = shared.plan.cpu_seconds.get();
+    let whole = shared.plan.budget(StageKind::Cpu).as_secs_f64();
     std::thread::scope(|scope| {
         let threads: Vec<_> = shared
             .cpus
@@ -282,14 +304,13 @@ fn run_threads(
             })
             .collect();
         while threads.iter().flatten().any(|thread| !thread.is_finished()) {
-            if cancel.load(Ordering::Relaxed) {
+            if watch.stopped().is_some() {
                 shared.stop.store(true, Ordering::Relaxed);
             }
-            progress(Progress::Advanced {
-                stage: StageKind::Cpu,
-                done: percent(began.elapsed().as_secs_f64().min(whole), whole),
-                doing: "verified arithmetic".to_owned(),
-            });
+            watch.advance(
+                percent(began.elapsed().as_secs_f64().min(whole), whole),
+                "verified arithmetic",
+            );
             let left = shared.end.saturating_duration_since(Instant::now());
             std::thread::sleep(left.clamp(Duration::from_millis(2), TICK));
         }

@@ -8,4 +8,4 @@ mod stage;
 mod worker;
 
 pub use pattern::{Pattern, Phase};
-pub(crate) use stage::run;
+pub(crate) use stage::MemoryStage;

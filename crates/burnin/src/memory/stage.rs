@@ -1,5 +1,6 @@
 //! The stage: lays shards over NUMA nodes, runs their threads, judges.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,9 +11,11 @@ use super::pattern::{Pattern, Phase};
 use super::shard::Shard;
 use super::worker::{Report, Shared};
 use crate::fault::FaultPlan;
-use crate::plan::{Plan, StageKind, percent, seconds};
-use crate::progress::Progress;
-use crate::result::{Coverage, Measured, Mismatch, Outcome, Proof, StageResult};
+use crate::plan::{Plan, percent};
+use crate::resource::{Claim, Resource};
+use crate::result::{Coverage, Measured, Mismatch, Proof, StageResult};
+use crate::stage::{Stage, StageSpec, Watch};
+use crate::stage_kind::{StageKind, StageName};
 
 /// How often progress is told and a cancellation looked for.
 const TICK: Duration = Duration::from_millis(50);
@@ -120,14 +123,54 @@ fn lay(plan: &Plan, topology: &Topology) -> Layout {
     layout
 }
 
-/// Runs the stage.
-pub(crate) fn run(
-    plan: &Plan,
-    topology: &Topology,
-    faults: &FaultPlan,
-    progress: &mut dyn FnMut(Progress),
-    cancel: &AtomicBool,
-) -> StageResult {
+/// Verified patterns over a share of free memory.
+#[derive(Debug)]
+pub(crate) struct MemoryStage {
+    pub(crate) plan: Plan,
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) faults: Arc<FaultPlan>,
+}
+
+/// What it may take beyond its time: giving terabytes back takes a while.
+const SLACK: Duration = Duration::from_secs(120);
+
+impl Stage for MemoryStage {
+    fn spec(&self) -> StageSpec {
+        let layout = lay(&self.plan, &self.topology);
+        let nodes: std::collections::BTreeSet<_> =
+            layout.shards.iter().map(|shard| shard.node).collect();
+        let time = self.plan.budget(StageKind::Memory);
+        let mut claims = vec![Claim::alone(Resource::Processors)];
+        claims.extend(
+            nodes
+                .iter()
+                .map(|node| Claim::shared(Resource::Memory { node: *node })),
+        );
+        StageSpec {
+            name: StageName::only(StageKind::Memory),
+            what: format!(
+                "verified patterns over {} of {} NUMA node{}",
+                Bytes(layout.shards.iter().map(|shard| shard.target * 8).sum()).human(),
+                nodes.len(),
+                if nodes.len() == 1 { "" } else { "s" },
+            ),
+            claims,
+            expected: time,
+            at_most: time + SLACK,
+            required: true,
+        }
+    }
+
+    fn run(self: Box<Self>, watch: &Watch) -> StageResult {
+        let result = run(&self.plan, &self.topology, &self.faults, watch);
+        for mismatch in &result.mismatches {
+            watch.mismatch(mismatch.clone());
+        }
+        result
+    }
+}
+
+fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> StageResult {
     let began = Instant::now();
     let Layout {
         shards,
@@ -136,20 +179,6 @@ pub(crate) fn run(
         mut reasons,
         mut notes,
     } = lay(plan, topology);
-    let nodes = shards
-        .iter()
-        .map(|shard| shard.node)
-        .collect::<std::collections::BTreeSet<_>>();
-    progress(Progress::StageStarted {
-        stage: StageKind::Memory,
-        what: format!(
-            "{} on {} NUMA node{}, {} threads",
-            Bytes(shards.iter().map(|shard| shard.target * 8).sum()).human(),
-            nodes.len(),
-            if nodes.len() == 1 { "" } else { "s" },
-            shards.len()
-        ),
-    });
     let words: u64 = shards.iter().map(|shard| shard.target).sum();
     let before = topology.source.swapped();
     let cache = topology.cache.get();
@@ -161,16 +190,16 @@ pub(crate) fn run(
         words,
         cache_bytes: cache.map(|cache| cache.bytes.get()),
         repeats: plan.memory_repeats,
-        end: began + plan.memory_limit(),
+        end: began + plan.budget(StageKind::Memory),
         stop: AtomicBool::new(false),
         moved: AtomicU64::new(0),
         taken: AtomicU64::new(0),
         swapped: AtomicU64::new(0),
     };
-    let reports = run_threads(shards, &shared, plan, progress, cancel);
-    let cancelled = cancel.load(Ordering::Relaxed);
+    let reports = run_threads(shards, &shared, plan, watch);
+    let cancelled = watch.stopped().is_some();
     if cancelled {
-        reasons.push("it was cancelled".to_owned());
+        reasons.push("it was stopped before its time".to_owned());
     }
     let died = reports.iter().filter(|report| report.is_none()).count();
     if died > 0 {
@@ -214,9 +243,7 @@ pub(crate) fn run(
     let measured = measure(&reports);
     let mut mismatches: Vec<_> = reports.into_iter().flat_map(|r| r.mismatches).collect();
     mismatches.sort_by_key(|seen| (seen.pass, seen.phase, seen.word));
-    StageResult::judged(StageResult {
-        stage: StageKind::Memory,
-        outcome: Outcome::Pass,
+    StageResult {
         reasons,
         proof: Proof::of(planted, hits, whole),
         coverage: Coverage {
@@ -233,8 +260,9 @@ pub(crate) fn run(
             .map(Mismatch::Memory)
             .collect(),
         notes,
-        elapsed_seconds: seconds(began.elapsed()),
-    })
+        ..StageResult::new(StageName::only(StageKind::Memory))
+    }
+    .judged()
 }
 
 /// One thread a shard; tells progress until all have ended. A thread that died is `None`.
@@ -242,10 +270,10 @@ fn run_threads(
     shards: Vec<Shard>,
     shared: &Shared<'_>,
     plan: &Plan,
-    progress: &mut dyn FnMut(Progress),
-    cancel: &AtomicBool,
+    watch: &Watch,
 ) -> Vec<Option<Report>> {
     let began = Instant::now();
+    let whole = plan.budget(StageKind::Memory).as_secs_f64();
     // Two writes and two reads of every word.
     let pass = (shared.words * 4 * 8).max(1);
     std::thread::scope(|scope| {
@@ -259,21 +287,16 @@ fn run_threads(
             })
             .collect();
         while threads.iter().flatten().any(|thread| !thread.is_finished()) {
-            if cancel.load(Ordering::Relaxed) {
+            if watch.stopped().is_some() {
                 shared.stop.store(true, Ordering::Relaxed);
             }
             let moved = shared.moved.load(Ordering::Relaxed);
             let done = if plan.memory_repeats {
-                let whole = plan.memory_limit_seconds.get();
                 percent(began.elapsed().as_secs_f64().min(whole), whole)
             } else {
                 percent(moved.min(pass) as f64, pass as f64)
             };
-            progress(Progress::Advanced {
-                stage: StageKind::Memory,
-                done,
-                doing: doing(moved, pass),
-            });
+            watch.advance(done, doing(moved, pass));
             std::thread::sleep(TICK);
         }
         threads
