@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use cupel_burnin::{Plan, Progress};
+use cupel_burnin::{Host, Plan, Progress, Run};
 use cupel_hardware::Root;
 use cupel_hardware::host_memory::Topology;
 
@@ -25,7 +25,9 @@ pub fn burn_in(
             });
         }
     };
-    let mut result = cupel_burnin::run(plan, &topology, progress, cancel);
+    let host = Host::new(topology);
+    let run = Run::new(plan.clone(), host.stages(plan));
+    let mut result = cupel_burnin::run(run, progress, cancel);
     if result.cancelled {
         return Observed::Cancelled;
     }
@@ -37,6 +39,19 @@ pub fn burn_in(
         );
     }
     Observed::BurnedIn(BurnIn::Ran(Box::new(result)))
+}
+
+/// What the plan will do on this machine, for whoever has to agree to it.
+pub fn lines(root: &Root, plan: &Plan) -> Vec<String> {
+    let Ok(topology) = Topology::of(root) else {
+        return Vec::new();
+    };
+    let run = Run::new(plan.clone(), Host::new(topology).stages(plan));
+    run.schedule()
+        .slots
+        .iter()
+        .map(|slot| format!("{}: {}, {}", slot.stage, slot.what, slot.why))
+        .collect()
 }
 
 /// What came of it, in a line.

@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use cupel_burnin::{BurnInResult, Outcome};
+use cupel_burnin::{BurnInResult, Outcome, StageResult};
 use cupel_model::{
     CheckReport, Finding, Mode, SCHEMA_VERSION, Severity, Snapshot, Timestamp, Verdict,
 };
@@ -42,7 +42,7 @@ fn verdict_of(burn_in: &BurnIn) -> Verdict {
         BurnIn::NotRun { .. } => Verdict::Unknown,
         BurnIn::Ran(result) => match result.verdict {
             Outcome::Pass => Verdict::Healthy,
-            Outcome::Incomplete => Verdict::Unknown,
+            Outcome::Incomplete | Outcome::Unsupported | Outcome::Skipped => Verdict::Unknown,
             Outcome::Fail => Verdict::Unhealthy,
         },
     }
@@ -96,9 +96,14 @@ fn reasons(facts: &Facts) -> Vec<String> {
     match &facts.burn_in {
         BurnIn::NotRun { why } => reasons.push(format!("burn-in was not run: {why}")),
         BurnIn::Ran(result) => {
-            for stage in &result.stages {
+            let counts = |stage: &&StageResult| match stage.outcome {
+                Outcome::Fail => true,
+                Outcome::Incomplete | Outcome::Unsupported => stage.required,
+                Outcome::Pass | Outcome::Skipped => false,
+            };
+            for stage in result.stages.iter().filter(counts) {
                 for why in &stage.reasons {
-                    reasons.push(format!("burn-in, {}: {why}", stage.stage));
+                    reasons.push(format!("burn-in, {}: {why}", stage.name));
                 }
             }
             reasons.extend(

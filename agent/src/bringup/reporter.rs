@@ -51,12 +51,16 @@ impl Reporter {
     pub fn burn_in(&mut self, event: &Progress) {
         match event {
             Progress::Started { .. } => {}
+            Progress::Sampled { .. } => {}
+            Progress::GivenUp { stage, why } => {
+                self.line(&format!("burn-in, {stage}: GIVEN UP: {why}"));
+            }
             Progress::StageStarted { stage, what } => {
                 self.line(&format!("burn-in, {stage}: {what}"));
                 self.last = Instant::now();
                 if let Some(bar) = &self.bar {
                     bar.reset();
-                    bar.set_prefix(stage.name());
+                    bar.set_prefix(stage.to_string());
                 }
             }
             Progress::Advanced { stage, done, doing } => {
@@ -68,10 +72,12 @@ impl Reporter {
                     note(&format!("burn-in, {stage}: {:.0} %, {doing}", done.get()));
                 }
             }
-            Progress::Mismatch(mismatch) => self.line(&format!("burn-in: WRONG: {mismatch}")),
+            Progress::Mismatch { stage, mismatch } => {
+                self.line(&format!("burn-in, {stage}: WRONG: {mismatch}"));
+            }
             Progress::StageFinished(result) => self.line(&format!(
                 "burn-in, {}: {}, {}",
-                result.stage,
+                result.name,
                 text::outcome(result.outcome),
                 text::coverage(result)
             )),

@@ -1,6 +1,6 @@
 //! The state machine, the verdict and what is done about a journal that was found.
 
-use cupel_burnin::{BurnInResult, Detector, Outcome, Plan, Word};
+use cupel_burnin::{BurnInResult, Detector, Outcome, Plan, Schedule, Word};
 use cupel_health::testing::Node;
 use cupel_health::{Modes, evaluate};
 use cupel_model::units::Seconds;
@@ -27,13 +27,17 @@ fn burned(verdict: Outcome) -> BurnIn {
     BurnIn::Ran(Box::new(BurnInResult {
         schema_version: 1,
         plan: Plan::quick(Word(1)),
+        schedule: Schedule::default(),
+        preflight: Vec::new(),
         started_at: time(),
         finished_at: time(),
         elapsed_seconds: Seconds::new(1.0).expect("finite"),
         verdict,
+        class: None,
         detector: Detector::Proven,
         cancelled: false,
         stages: Vec::new(),
+        counters: Vec::new(),
         notes: Vec::new(),
     }))
 }

@@ -3,7 +3,7 @@
 //! # Invariants
 //! - Lines fit 100 columns; what is long is wrapped.
 
-use cupel_burnin::{BurnInResult, Detector, Floor, Measured, Outcome, StageKind, StageResult};
+use cupel_burnin::{BurnInResult, Detector, Floor, Measured, Outcome, StageResult};
 use cupel_model::Verdict;
 use cupel_model::units::Bytes;
 
@@ -22,7 +22,9 @@ pub fn verdict(verdict: Verdict) -> &'static str {
 /// The word for an outcome.
 pub fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
+        Outcome::Skipped => "skipped",
         Outcome::Pass => "pass",
+        Outcome::Unsupported => "unsupported",
         Outcome::Incomplete => "incomplete",
         Outcome::Fail => "FAIL",
     }
@@ -30,6 +32,7 @@ pub fn outcome(outcome: Outcome) -> &'static str {
 
 fn detector(detector: Detector) -> &'static str {
     match detector {
+        Detector::None => "nothing compared",
         Detector::Proven => "detector proven",
         Detector::NotProven => "detector not proven",
         Detector::Broken => "DETECTOR BROKEN",
@@ -53,18 +56,21 @@ pub fn headline(result: &BurnInResult) -> String {
 /// How much was covered, in the stage's own unit.
 pub fn coverage(stage: &StageResult) -> String {
     let coverage = &stage.coverage;
-    let amount = |n: u64| match stage.stage {
-        StageKind::Cpu => n.to_string(),
-        StageKind::Memory => Bytes(n).human(),
+    if coverage.asked == 0 {
+        return "nothing tested".to_owned();
+    }
+    let (covered, asked) = if coverage.unit == "bytes" {
+        let human = |n: u64| Bytes(n).human();
+        (human(coverage.covered), human(coverage.asked))
+    } else {
+        let unit = &coverage.unit;
+        (
+            coverage.covered.to_string(),
+            format!("{} {unit}", coverage.asked),
+        )
     };
     format!(
-        "{} of {}{} tested ({:.1} %)",
-        amount(coverage.covered),
-        amount(coverage.asked),
-        match stage.stage {
-            StageKind::Cpu => " processors",
-            StageKind::Memory => "",
-        },
+        "{covered} of {asked} tested ({:.1} %)",
         coverage.percent.get()
     )
 }
@@ -78,6 +84,7 @@ fn measured(value: &Measured) -> String {
     let floor = match &value.floor {
         Floor::Uncalibrated => String::new(),
         Floor::AtLeast { value, source } => format!(" (at least {value}: {source})"),
+        Floor::AtMost { value, source } => format!(" (at most {value}: {source})"),
     };
     format!("{} {number} {}{floor}", value.name, value.unit)
 }
@@ -109,7 +116,7 @@ pub fn burn_in(result: &BurnInResult) -> String {
     wrapped(&mut text, "Burn-in: ", &headline(result));
     for stage in &result.stages {
         text.push('\n');
-        let lead = format!("  {:<7} ", stage.stage.name());
+        let lead = format!("  {:<16} ", stage.name.to_string());
         let line = format!(
             "{}: {}, {:.1} s",
             outcome(stage.outcome),

@@ -86,7 +86,11 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     };
     match journal.state {
         State::Inspect {} | State::CheckBefore { .. } | State::BurnIn { .. } => {
-            lease::obtain(settings.tenancy.value, args.plan.yes, &journal.plan.lines())?;
+            lease::obtain(
+                settings.tenancy.value,
+                args.plan.yes,
+                &crate::bringup::burn_in::lines(&context.root, &journal.plan),
+            )?;
         }
         State::CheckAfter { .. } | State::Judge { .. } | State::Finished { .. } => {}
     }

@@ -54,9 +54,7 @@ impl PlanArgs {
     /// # Errors
     /// The configured share of memory is out of range.
     pub fn plan(&self, settings: &Settings) -> anyhow::Result<Plan> {
-        let mut plan = match self.plan {
-            PlanKind::Quick => Plan::quick(Word(seed())),
-        };
+        let mut plan = Plan::new(self.plan, Word(seed()));
         let share = match self.memory_share {
             Some(share) => share,
             None => parse_share(&(settings.burn_in_memory_share.value * 100.0).to_string())
@@ -131,7 +129,11 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
             None
         }
     };
-    lease::obtain(settings.tenancy.value, args.plan.yes, &plan.lines())?;
+    lease::obtain(
+        settings.tenancy.value,
+        args.plan.yes,
+        &crate::bringup::burn_in::lines(&context.root, &plan),
+    )?;
     let cancel = cancellation()?;
     let mut reporter = Reporter::default();
     let observed = burn_in(
@@ -159,6 +161,6 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     Ok(match result.verdict {
         Outcome::Pass => Exit::Fine,
         Outcome::Fail => Exit::Blocked,
-        Outcome::Incomplete => Exit::Unknown,
+        Outcome::Incomplete | Outcome::Unsupported | Outcome::Skipped => Exit::Unknown,
     })
 }

@@ -32,7 +32,8 @@ pub(super) fn verdict_tone(verdict: Verdict) -> &'static str {
 fn outcome_tone(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Pass => "good",
-        Outcome::Incomplete => "warn",
+        Outcome::Skipped => "info",
+        Outcome::Incomplete | Outcome::Unsupported => "warn",
         Outcome::Fail => "bad",
     }
 }
@@ -137,7 +138,7 @@ fn stage(stage: &StageResult) -> Markup {
     let coverage = &stage.coverage;
     html! {
         h3 {
-            (word(&stage.stage)) " "
+            (stage.name) " "
             span.tag.(outcome_tone(stage.outcome)) { (word(&stage.outcome).to_uppercase()) }
         }
         @for reason in &stage.reasons { p { (printable(reason)) } }
@@ -192,6 +193,9 @@ fn floor(floor: &cupel_burnin::Floor) -> String {
         cupel_burnin::Floor::Uncalibrated => "none (uncalibrated)".to_owned(),
         cupel_burnin::Floor::AtLeast { value, source } => {
             format!("at least {} ({})", rounded(*value), printable(source))
+        }
+        cupel_burnin::Floor::AtMost { value, source } => {
+            format!("at most {} ({})", rounded(*value), printable(source))
         }
     }
 }
