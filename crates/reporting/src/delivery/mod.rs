@@ -10,3 +10,11 @@ pub use answer::{Delivered, Outcome, WantedNews};
 pub use backoff::{Backoff, delay};
 pub use client::{Delivery, DeliverySettings};
 pub use target::DeliveryError;
+
+/// Whether reports may go to this address.
+///
+/// # Errors
+/// Why not, and what to write instead.
+pub fn check_url(url: &str) -> Result<(), DeliveryError> {
+    target::Target::parse(url).map(drop)
+}

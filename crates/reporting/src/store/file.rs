@@ -39,6 +39,9 @@ const WAL_BYTES: i64 = 1 << 20;
 /// Pages of 4 KiB after which the log is copied into the file; about [`WAL_BYTES`].
 const WAL_PAGES: i64 = 256;
 
+/// Prepared statements that are kept: more than there are.
+const STATEMENTS: usize = 32;
+
 /// Page cache, in KiB (negative is SQLite's way of saying so). The service reads little.
 const CACHE_KIB: i64 = -512;
 
@@ -94,6 +97,7 @@ impl Directory {
         remove_if_there(&with_suffix(&from, "-shm"))?;
         remove_if_there(&with_suffix(&from, "-journal"))?;
         move_if_there(&from, &to)?;
+        sync(&self.path)?;
         // What cannot be deleted is only in the way of nobody.
         let _ = self.forget_oldest();
         tracing::warn!(path = %to.display(), why, "the state file was damaged and is put away");
@@ -139,7 +143,8 @@ fn make(state_directory: &Path) -> Result<PathBuf, StoreError> {
             .recursive(true)
             .mode(0o700)
             .create(&wanted)
-            .map_err(file_error("make", &wanted))?,
+            .map_err(file_error("make", &wanted))
+            .and_then(|()| sync(state_directory))?,
         Err(error) => return Err(file_error("look at", &wanted)(error)),
     }
     // SQLite is told to follow no link at all; those above the directory are the operator's.
@@ -160,8 +165,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sql("open the state"))?;
-    configure(&connection).map_err(sql("prepare the state"))?;
+    guard(&connection).map_err(sql("prepare the state"))?;
+    // Before anything is written: a later cupel's file stays as it is.
     let version = version(&connection, path)?;
+    configure(&connection).map_err(sql("prepare the state"))?;
     schema::migrate(&mut connection, version).map_err(sql("make the tables"))?;
     let damaged = |why: String| StoreError::Damaged {
         path: path.to_owned(),
@@ -200,18 +207,26 @@ fn prepare(path: &Path) -> Result<(), StoreError> {
             .write(true)
             .mode(0o600)
             .open(path)
-            .map(drop)
-            .map_err(file_error("make", path)),
+            .map_err(file_error("make", path))
+            .and_then(|_| path.parent().map_or(Ok(()), sync)),
         Err(error) => Err(file_error("look at", path)(error)),
     }
 }
 
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
+/// How the connection behaves; writes nothing.
+fn guard(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // Nothing in a file that came from elsewhere is run, and nothing can write past the rules.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// How the file is kept.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // Before the first table, and before the log's mode writes the header: pages can be given back.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     // Another mode, where the file system has no shared memory, is as safe and only slower.
@@ -226,9 +241,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
         &format!("PRAGMA wal_autocheckpoint = {WAL_PAGES}"),
         [],
         |_| Ok(()),
-    )?;
-    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-    connection.pragma_update(None, "temp_store", "MEMORY")
+    )
 }
 
 fn version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
@@ -269,6 +282,13 @@ fn version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
         }),
         Err(_) => Err(damaged("its version is below zero")),
     }
+}
+
+/// Makes the names in a directory outlast a power cut.
+fn sync(directory: &Path) -> Result<(), StoreError> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(file_error("sync", directory))
 }
 
 /// SQLite's names for what lies beside a file.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 
 use super::change::{Change, KernelCursor, WantedDocument};
-use super::rows::{REFUSED_BYTES, REFUSED_KEPT};
+use super::report_rows::{REFUSED_BYTES, REFUSED_KEPT};
 use super::spool::{Candidate, Class, Name, Parcel, RefusedReport, Shelf, Totals};
 
 /// State that is not on disk yet.

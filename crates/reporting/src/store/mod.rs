@@ -5,10 +5,13 @@ mod encode;
 mod error;
 mod file;
 mod memory;
+mod numbers;
 mod outbox;
+mod report_rows;
 mod rows;
 mod schema;
 mod spool;
+mod state_rows;
 #[cfg(test)]
 mod tests;
 

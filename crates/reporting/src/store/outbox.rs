@@ -22,8 +22,14 @@ use super::encode::encode;
 use super::error::{CommitError, OpenError, StoreError, chain};
 use super::file::Directory;
 use super::memory::{Backlog, Waiting};
-use super::rows::{Batch, REFUSED_KEPT, Settled, Store};
-use super::spool::{Class, Limits, Name, RefusedReport, Shelf, Spooled, Totals, make_room, sum};
+use super::report_rows::REFUSED_KEPT;
+use super::rows::{Batch, Settled, Store};
+use super::spool::{
+    Class, Cleared, Limits, Name, RefusedReport, Shelf, Spooled, Totals, make_room, sum,
+};
+
+/// Largest first sequence, so that those after it fit SQLite's numbers; 140,000 years after boot.
+const LARGEST_START: u64 = 1 << 62;
 
 /// Where the numbers of reports begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +99,7 @@ pub struct Outbox {
     boot: String,
     limits: Limits,
     directory: Option<Directory>,
-    store: Option<Store>,
+    pub(super) store: Option<Store>,
     state: State,
     last_sequence: u64,
     /// Dropped, and in no report yet.
@@ -126,7 +132,7 @@ impl Outbox {
             directory: None,
             store: None,
             state: State::Saved,
-            last_sequence: starts.sequence.saturating_sub(1),
+            last_sequence: starts.sequence.clamp(1, LARGEST_START) - 1,
             to_tell: Dropped::default(),
             backlog: Backlog::default(),
             waiting: Waiting::default(),
@@ -148,22 +154,17 @@ impl Outbox {
     }
 
     fn recall(&mut self, now: Timestamp) -> Result<Remembered, StoreError> {
-        self.connect(now)?;
-        match self.read() {
+        let store = self.connect(now)?;
+        let read = store.remembered(&self.boot);
+        self.store = Some(store);
+        match read {
             Err(error) if error.is_damage() => {
                 self.put_away(&error, now)?;
-                self.connect(now)?;
-                self.read()
+                self.store = Some(self.connect(now)?);
+                Ok(Remembered::default())
             }
             result => result,
         }
-    }
-
-    fn read(&self) -> Result<Remembered, StoreError> {
-        self.store.as_ref().map_or_else(
-            || Ok(Remembered::default()),
-            |store| store.remembered(&self.boot),
-        )
     }
 
     /// Keeps a change and queues its reports. Takes what is in `change`, whose `boot`, `sequence`
@@ -300,15 +301,17 @@ impl Outbox {
                     self.limits.memory_bytes,
                     self.limits.heartbeats,
                 );
-                self.to_tell = sum(self.to_tell, cleared.to_tell);
-                self.dropped = sum(self.dropped, cleared.dropped);
+                self.count(cleared);
                 false
             }
         }
     }
 
     fn write(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        self.connect(now)?;
+        let mut store = match self.store.take() {
+            Some(store) => store,
+            None => self.connect(now)?,
+        };
         let batch = Batch {
             boot: &self.boot,
             last_sequence: self.last_sequence,
@@ -318,18 +321,12 @@ impl Outbox {
             to_tell: self.to_tell,
             limits: self.limits,
         };
-        let Some(store) = self.store.as_mut() else {
-            return Ok(());
-        };
-        let cleared = store.write(&batch)?;
-        self.to_tell = sum(self.to_tell, cleared.to_tell);
-        self.dropped = sum(self.dropped, cleared.dropped);
+        let written = store.write(&batch);
+        self.store = Some(store);
+        self.count(written?);
         self.backlog = Backlog::default();
         self.waiting.clear();
         self.settled.clear();
-        if let Err(error) = store.give_back() {
-            tracing::debug!(error = chain(&error), "no space was given back");
-        }
         Ok(())
     }
 
@@ -339,27 +336,33 @@ impl Outbox {
             return;
         };
         let waiting = Waiting::none_but(self.waiting.in_hand.clone());
+        // What reports in memory are to tell is not lost with them.
+        let to_tell = self
+            .waiting
+            .iter()
+            .fold(self.to_tell, |all, parcel| sum(all, parcel.carries));
         let batch = Batch {
             boot: &self.boot,
             last_sequence: self.last_sequence,
             backlog: &Backlog::default(),
             waiting: &waiting,
             settled: &self.settled,
-            to_tell: self.to_tell,
+            to_tell,
             limits: self.limits,
         };
         if let Ok(cleared) = store.write(&batch) {
-            self.to_tell = sum(self.to_tell, cleared.to_tell);
-            self.dropped = sum(self.dropped, cleared.dropped);
+            self.count(cleared);
             self.settled.clear();
         }
     }
 
-    /// Opens the file when it is not open.
-    fn connect(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        if self.store.is_some() {
-            return Ok(());
-        }
+    fn count(&mut self, cleared: Cleared) {
+        self.to_tell = sum(self.to_tell, cleared.to_tell);
+        self.dropped = sum(self.dropped, cleared.dropped);
+    }
+
+    /// Opens the file, and goes on where its numbers end.
+    fn connect(&mut self, now: Timestamp) -> Result<Store, StoreError> {
         let directory = match &self.directory {
             Some(directory) => directory,
             None => self
@@ -380,8 +383,7 @@ impl Outbox {
         };
         self.last_sequence = self.last_sequence.max(last.unwrap_or(0));
         self.to_tell = sum(self.to_tell, to_tell);
-        self.store = Some(store);
-        Ok(())
+        Ok(store)
     }
 
     /// Closes a damaged file and gives it another name.

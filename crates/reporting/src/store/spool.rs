@@ -213,6 +213,22 @@ pub(super) struct Cleared {
     pub dropped: Dropped,
 }
 
+impl Cleared {
+    /// One report, and what it was to tell.
+    pub fn of(class: Class, carries: Dropped) -> Self {
+        Self {
+            to_tell: sum(class.one(), carries),
+            dropped: class.one(),
+        }
+    }
+
+    /// Adds another clearing.
+    pub fn and(&mut self, other: Self) {
+        self.to_tell = sum(self.to_tell, other.to_tell);
+        self.dropped = sum(self.dropped, other.dropped);
+    }
+}
+
 /// Drops what is beyond the limits.
 pub(super) fn make_room<S: Shelf>(
     shelf: &mut S,
@@ -222,8 +238,7 @@ pub(super) fn make_room<S: Shelf>(
     let mut cleared = Cleared::default();
     let mut drop = |shelf: &mut S, class: Class, candidate: Candidate| {
         shelf.remove(class, candidate)?;
-        cleared.dropped = sum(cleared.dropped, class.one());
-        cleared.to_tell = sum(sum(cleared.to_tell, class.one()), candidate.carries);
+        cleared.and(Cleared::of(class, candidate.carries));
         Ok(())
     };
     while shelf.totals().of(Class::Heartbeat).count > heartbeats {
