@@ -38,6 +38,7 @@ fn burned(verdict: Outcome) -> BurnIn {
         cancelled: false,
         stages: Vec::new(),
         counters: Vec::new(),
+        peers: Vec::new(),
         notes: Vec::new(),
     }))
 }

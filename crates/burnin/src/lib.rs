@@ -16,11 +16,14 @@
 //! No terminal: progress is one stream of [`Progress`] events, and whoever calls prints it. No
 //! lease: the caller has one. No file is written.
 
+mod counters;
 mod cpu;
 mod fault;
+mod floors;
 mod gpu;
 mod host;
 mod memory;
+mod peers;
 mod plan;
 mod progress;
 mod recorder;
@@ -31,11 +34,14 @@ mod schedule;
 mod stage;
 mod stage_kind;
 
+pub use counters::changes;
 pub use cpu::Kernel;
 pub use fault::{CpuFault, FaultPlan, MemoryFault, MemoryFaultKind};
+pub use floors::Floors;
 pub use gpu::GpuMismatch;
 pub use host::Host;
 pub use memory::{Pattern, Phase};
+pub use peers::{PeerComparison, PeerMember};
 pub use plan::{
     Budget, Plan, PlanError, PlanKind, parse_duration, parse_gpus, parse_share, parse_stages,
 };

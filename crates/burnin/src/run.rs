@@ -143,6 +143,7 @@ pub fn run(run: Run, progress: &mut dyn FnMut(Progress), cancel: &AtomicBool) ->
             None => not_run.push(entry.spec.name.to_string()),
         }
     }
+    let peers = crate::peers::compare(&mut stages);
     let verdict = crate::result::verdict(&stages, not_run.is_empty());
     progress(Progress::Finished { verdict });
     let notes = if not_run.is_empty() {
@@ -164,6 +165,7 @@ pub fn run(run: Run, progress: &mut dyn FnMut(Progress), cancel: &AtomicBool) ->
         cancelled: cancel.load(Ordering::Relaxed),
         stages,
         counters: Vec::new(),
+        peers,
         notes,
     }
 }

@@ -139,6 +139,22 @@ pub struct SlotName {
     pub pci_slot: Option<String>,
 }
 
+/// What a value that the burn-in measures must reach.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FloorExpectation {
+    /// Stage of the burn-in that measures it, e.g. `gpu-links`.
+    pub stage: String,
+    /// Name of the measured value, e.g. `copy, one way`.
+    pub name: String,
+    /// Its unit, e.g. `GB/s`.
+    pub unit: String,
+    /// It must be at least this.
+    pub at_least: Option<Sourced<f64>>,
+    /// It must be at most this.
+    pub at_most: Option<Sourced<f64>>,
+}
+
 /// What a known server should be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -167,4 +183,7 @@ pub struct Platform {
     /// Names of slots.
     #[serde(default)]
     pub slots: Vec<SlotName>,
+    /// What the burn-in must measure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub floors: Vec<FloorExpectation>,
 }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::measured::CounterChange;
 use super::outcome::{BurnInVerdict, Detector, FailureClass, Outcome};
 use super::preflight::Preflight;
-use super::stage::StageResult;
+use super::stage::{StageResult, risen};
+use crate::peers::PeerComparison;
 use crate::plan::Plan;
 use crate::schedule::Schedule;
 
@@ -45,8 +46,31 @@ pub struct BurnInResult {
     /// Counters of the whole node before and after.
     #[serde(default)]
     pub counters: Vec<CounterChange>,
+    /// Parts that are alike, against each other.
+    #[serde(default)]
+    pub peers: Vec<PeerComparison>,
     /// What a reader should know about the whole.
     pub notes: Vec<String>,
+}
+
+impl BurnInResult {
+    /// The same with the node's counters: what the hardware counted as uncorrectable while the
+    /// burn-in ran fails it, whichever stage caused it.
+    #[must_use]
+    pub fn with_counters(mut self, counters: Vec<CounterChange>) -> Self {
+        for counter in &counters {
+            let Some((said, fails)) = risen(counter) else {
+                continue;
+            };
+            self.notes.push(said);
+            if fails {
+                self.verdict = Outcome::Fail;
+                self.class = self.class.max(Some(FailureClass::ErrorsCounted));
+            }
+        }
+        self.counters = counters;
+        self
+    }
 }
 
 /// The verdict of these stages. Nothing that passed is no pass.

@@ -76,6 +76,10 @@ pub struct Measured {
     pub unit: String,
     /// What it is held against.
     pub floor: Floor,
+    /// What makes its part alike others of the node, e.g. the product's name: then it is compared
+    /// with theirs.
+    #[serde(default)]
+    pub peer_group: Option<String>,
 }
 
 impl Measured {
@@ -87,7 +91,15 @@ impl Measured {
             value: if value.is_finite() { value } else { 0.0 },
             unit: unit.to_owned(),
             floor: Floor::Uncalibrated,
+            peer_group: None,
         }
+    }
+
+    /// The same, compared with that of other parts of this group.
+    #[must_use]
+    pub fn among(mut self, group: impl Into<String>) -> Self {
+        self.peer_group = Some(group.into());
+        self
     }
 
     /// The same, of one of several parts.

@@ -30,6 +30,8 @@ pub type BurnInVerdict = Outcome;
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureClass {
+    /// A measured value is far below those of like parts of the same node.
+    BelowPeers,
     /// A measured value missed its floor.
     BelowFloor,
     /// The hardware counted errors that it could not correct.
@@ -49,6 +51,7 @@ impl FailureClass {
     /// In words.
     pub fn words(self) -> &'static str {
         match self {
+            Self::BelowPeers => "a part is slower than its peers",
             Self::BelowFloor => "a measured value missed its floor",
             Self::ErrorsCounted => "the hardware counted uncorrectable errors",
             Self::Lost => "a part hung or was lost",

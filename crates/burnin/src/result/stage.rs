@@ -285,7 +285,7 @@ fn below(matrix: &Matrix) -> Vec<String> {
 }
 
 /// A counter of trouble that rose: the sentence, and whether it is a failure.
-fn risen(counter: &CounterChange) -> Option<(String, bool)> {
+pub(super) fn risen(counter: &CounterChange) -> Option<(String, bool)> {
     let rise = counter.rise().filter(|rise| *rise > 0.0)?;
     let bad = match counter.meaning {
         CounterMeaning::EccUncorrected | CounterMeaning::Reported => true,

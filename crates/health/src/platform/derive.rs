@@ -95,6 +95,7 @@ pub fn derive(snapshot: &Snapshot, name: &str) -> Result<Platform, DeriveError> 
         memory: memory(snapshot, &from),
         cpu: cpu(snapshot, &from),
         slots: slots(snapshot),
+        floors: Vec::new(),
     })
 }
 

@@ -44,9 +44,9 @@ pub fn to_toml(platform: &Platform) -> Result<String, PlatformError> {
 
 /// The keys in the order in which people read them.
 fn order(table: &Table) -> Vec<(&str, &Value)> {
-    const FIRST: [&str; 11] = [
+    const FIRST: [&str; 12] = [
         "schema", "name", "title", "matches", "gpu", "nvswitch", "rdma", "nvme", "memory", "cpu",
-        "slots",
+        "slots", "floors",
     ];
     let mut keys: Vec<(&str, &Value)> = table.iter().map(|(k, v)| (k.as_str(), v)).collect();
     keys.sort_by_key(|(key, _)| FIRST.iter().position(|first| first == key));
