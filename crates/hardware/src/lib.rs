@@ -32,6 +32,7 @@ pub mod network;
 pub mod node;
 pub mod nvme;
 pub mod nvswitch;
+pub mod own;
 pub mod pci;
 pub mod processor;
 pub mod rdma;

@@ -35,7 +35,7 @@ pub fn collect(root: &Root, smbios: &Result<Smbios, ReadError>) -> Node {
         serial: field(|s| &s.serial, "product_serial"),
         chassis_serial: field(|s| &s.chassis_serial, "chassis_serial"),
         board_serial: field(|s| &s.board_serial, "board_serial"),
-        boot_id: root.value_reading("/proc/sys/kernel/random/boot_id"),
+        boot_id: boot_id(root),
         uptime_seconds: uptime(root),
     }
 }
@@ -96,6 +96,11 @@ fn uptime(root: &Root) -> Reading<Seconds> {
         let seconds = crate::sysfs::decimal(text.split(' ').next()?)?;
         Seconds::new(seconds).ok()
     }))
+}
+
+/// The kernel's random id of this boot.
+pub fn boot_id(root: &Root) -> Reading<String> {
+    root.value_reading("/proc/sys/kernel/random/boot_id")
 }
 
 #[cfg(test)]

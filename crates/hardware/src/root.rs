@@ -22,7 +22,8 @@ use std::sync::Arc;
 use cupel_model::Reading;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::inotify::{AddWatchFlags, Inotify};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use crate::error::{ReadError, reading};
 
@@ -144,6 +145,44 @@ impl Root {
             .open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
             .map_err(told)?;
         Ok(File::from(opened))
+    }
+
+    /// Which file `path` leads to, and how long it is; it is not opened for reading.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn about(&self, path: &str) -> Result<FileStat, ReadError> {
+        match &self.0 {
+            Some(confined) => confined
+                .open(path, OFlag::O_PATH)
+                .and_then(|place| fstat(&place)),
+            None => nix::sys::stat::stat(path),
+        }
+        .map_err(|errno| ReadError::from_errno(path, errno))
+    }
+
+    /// Lets `inotify` tell of `changes` in a directory.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn watch(
+        &self,
+        inotify: &Inotify,
+        directory: &str,
+        changes: AddWatchFlags,
+    ) -> Result<(), ReadError> {
+        let told = |errno| ReadError::from_errno(directory, errno);
+        match &self.0 {
+            None => inotify.add_watch(directory, changes),
+            Some(confined) => {
+                let opened = confined
+                    .open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY)
+                    .map_err(told)?;
+                inotify.add_watch(own_entry(&opened).as_str(), changes)
+            }
+        }
+        .map(drop)
+        .map_err(told)
     }
 
     /// The file's bytes, at most `cap`.
@@ -329,6 +368,11 @@ impl Confined {
 
 /// What this process's own table of open files says about one of them.
 fn own_path(file: &OwnedFd) -> nix::Result<PathBuf> {
+    nix::fcntl::readlink(own_entry(file).as_str()).map(PathBuf::from)
+}
+
+/// An open file in this process's own table.
+fn own_entry(file: &OwnedFd) -> String {
     use std::os::fd::AsRawFd;
-    nix::fcntl::readlink(format!("/proc/self/fd/{}", file.as_raw_fd()).as_str()).map(PathBuf::from)
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }

@@ -27,6 +27,27 @@ impl Tree {
         std::fs::write(self.place(path), content).expect("file");
     }
 
+    pub(crate) fn append(&self, path: &str, content: impl AsRef<[u8]>) {
+        use std::io::Write;
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(self.place(path))
+            .expect("file");
+        file.write_all(content.as_ref()).expect("written");
+    }
+
+    /// Puts another file in the place of this one, in one step.
+    pub(crate) fn replace(&self, path: &str, content: impl AsRef<[u8]>) {
+        let place = self.place(path);
+        let other = place.with_extension("new");
+        std::fs::write(&other, content).expect("file");
+        std::fs::rename(other, place).expect("renamed");
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        std::fs::remove_file(self.place(path)).expect("removed");
+    }
+
     pub(crate) fn directory(&self, path: &str) {
         std::fs::create_dir_all(self.place(path)).expect("directory");
     }

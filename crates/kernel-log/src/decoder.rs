@@ -52,6 +52,8 @@ impl Counts {
 /// An event in the queue; open while its message may go on.
 struct Slot {
     event: Event,
+    /// Mark of its first line.
+    mark: u64,
     open: Option<Open>,
     /// Announced, and nothing followed: it is no event.
     void: bool,
@@ -73,6 +75,8 @@ struct Open {
 
 /// Pieces of a line of `/dev/kmsg`, waiting for the rest.
 struct Pieces {
+    /// Mark of the first one.
+    mark: u64,
     time: Option<Timestamp>,
     source: LogSource,
     text: String,
@@ -88,6 +92,8 @@ pub struct Decoder {
     /// The driver's version: as given, else as the log says it.
     driver: Option<DriverVersion>,
     carry: Vec<u8>,
+    /// Mark of the lines that are being read.
+    mark: u64,
     queue: VecDeque<Slot>,
     open: usize,
     pieces: Option<Pieces>,
@@ -101,6 +107,7 @@ impl Decoder {
             driver: options.driver,
             options,
             carry: Vec::new(),
+            mark: 0,
             queue: VecDeque::new(),
             open: 0,
             pieces: None,
@@ -113,8 +120,45 @@ impl Decoder {
         self.counts
     }
 
+    /// What the log does not say by itself, for the lines that come. A clock that was set gives
+    /// another time of the boot.
+    pub fn set_boot_time(&mut self, boot_time: Option<Timestamp>) {
+        self.options.boot_time = boot_time;
+    }
+
+    /// Supposes a driver until the log names one.
+    pub fn suppose_driver(&mut self, driver: DriverVersion) {
+        self.driver.get_or_insert(driver);
+    }
+
     /// Reads bytes; a line may end in a later call.
     pub fn feed(&mut self, bytes: &[u8], mut sink: impl FnMut(Event)) {
+        self.bytes(bytes, &mut |_, event| sink(event));
+    }
+
+    /// Reads one whole record: lines of which the last one needs no end. `mark` names it; events
+    /// come with the mark of their first record, in the order of these.
+    pub fn feed_record(&mut self, mark: u64, record: &[u8], mut sink: impl FnMut(u64, Event)) {
+        let sink = &mut sink;
+        if !self.carry.is_empty() {
+            self.bytes(b"\n", sink);
+        }
+        self.mark = mark;
+        self.block(record, sink);
+    }
+
+    /// Mark of the oldest message that is held back because it may go on.
+    pub fn held(&self) -> Option<u64> {
+        let pieces = self.pieces.as_ref().map(|pieces| pieces.mark);
+        self.queue.front().map(|slot| slot.mark).or(pieces)
+    }
+
+    /// As [`Self::flush`], with marks.
+    pub fn flush_records(&mut self, mut sink: impl FnMut(u64, Event)) {
+        self.flush_all(&mut sink);
+    }
+
+    fn bytes(&mut self, bytes: &[u8], sink: &mut impl FnMut(u64, Event)) {
         let mut bytes = bytes;
         if !self.carry.is_empty() {
             let end = memchr::memchr(b'\n', bytes);
@@ -124,30 +168,34 @@ impl Decoder {
                 return;
             };
             let mut line = std::mem::take(&mut self.carry);
-            self.block(&line, &mut sink);
+            self.block(&line, sink);
             line.clear();
             self.carry = line;
             bytes = bytes.get(end + 1..).unwrap_or_default();
         }
         let whole = memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1);
         let (lines, rest) = bytes.split_at_checked(whole).unwrap_or((bytes, &[]));
-        self.block(lines, &mut sink);
+        self.block(lines, sink);
         self.keep(rest);
     }
 
     /// Hands out what is still open: the source is idle, so nothing goes on. A line that has not
     /// ended stays.
     pub fn flush(&mut self, mut sink: impl FnMut(Event)) {
-        self.join_pieces(&mut sink);
+        self.flush_all(&mut |_, event| sink(event));
+    }
+
+    fn flush_all(&mut self, sink: &mut impl FnMut(u64, Event)) {
+        self.join_pieces(sink);
         self.queue.iter_mut().for_each(Slot::close);
         self.open = 0;
-        self.drain(&mut sink);
+        self.drain(sink);
     }
 
     /// Reads the last line if it has no end, and hands out everything.
     pub fn finish(&mut self, mut sink: impl FnMut(Event)) -> Counts {
         let line = std::mem::take(&mut self.carry);
-        self.block(&line, &mut sink);
+        self.block(&line, &mut |_, event| sink(event));
         self.flush(&mut sink);
         self.counts
     }
@@ -184,7 +232,7 @@ impl Decoder {
     }
 
     /// Reads whole lines. While nothing is open it leaps from needle to needle.
-    fn block(&mut self, block: &[u8], sink: &mut impl FnMut(Event)) {
+    fn block(&mut self, block: &[u8], sink: &mut impl FnMut(u64, Event)) {
         let mut rest = block;
         while !rest.is_empty() {
             if self.open == 0 && self.pieces.is_none() {
@@ -224,7 +272,7 @@ impl Decoder {
         self.counts.lines += u64::from(!is_dictionary(line));
     }
 
-    fn line(&mut self, line: &[u8], sink: &mut impl FnMut(Event)) {
+    fn line(&mut self, line: &[u8], sink: &mut impl FnMut(u64, Event)) {
         if is_dictionary(line) {
             return;
         }
@@ -236,7 +284,7 @@ impl Decoder {
             return;
         }
         self.join_pieces(sink);
-        self.record(record.time, record.source, &record.text, sink);
+        self.record(self.mark, record.time, record.source, &record.text, sink);
     }
 
     /// Takes a piece of a line; says whether it was one.
@@ -254,6 +302,7 @@ impl Decoder {
             }
             None if record.fragment == Fragment::Piece => {
                 self.pieces = Some(Pieces {
+                    mark: self.mark,
                     time: record.time,
                     source: record.source,
                     text: record.text.clone().into_owned(),
@@ -265,19 +314,20 @@ impl Decoder {
         }
     }
 
-    fn join_pieces(&mut self, sink: &mut impl FnMut(Event)) {
+    fn join_pieces(&mut self, sink: &mut impl FnMut(u64, Event)) {
         if let Some(pieces) = self.pieces.take() {
-            self.record(pieces.time, pieces.source, &pieces.text, sink);
+            self.record(pieces.mark, pieces.time, pieces.source, &pieces.text, sink);
         }
     }
 
     /// Reads one record; its later lines only go on with what its first one began.
     fn record(
         &mut self,
+        mark: u64,
         time: Option<Timestamp>,
         source: LogSource,
         text: &str,
-        sink: &mut impl FnMut(Event),
+        sink: &mut impl FnMut(u64, Event),
     ) {
         let mut first = true;
         let mut meaningful = false;
@@ -289,7 +339,7 @@ impl Decoder {
             if self.offer(time, source, part) {
                 meaningful = true;
             } else if first {
-                meaningful = self.begin(time, source, part);
+                meaningful = self.begin(mark, time, source, part);
             }
             first = false;
         }
@@ -334,7 +384,7 @@ impl Decoder {
     }
 
     /// Opens an event if the message is the start of one.
-    fn begin(&mut self, time: Option<Timestamp>, source: LogSource, part: &str) -> bool {
+    fn begin(&mut self, mark: u64, time: Option<Timestamp>, source: LogSource, part: &str) -> bool {
         if self.options.driver.is_none()
             && source != LogSource::User
             && let Some(version) = message::driver_version(part)
@@ -362,6 +412,7 @@ impl Decoder {
         self.open += usize::from(open.is_some());
         self.queue.push_back(Slot {
             event,
+            mark,
             open,
             void: false,
         });
@@ -375,13 +426,13 @@ impl Decoder {
     }
 
     /// Hands out events from the front until an open one.
-    fn drain(&mut self, sink: &mut impl FnMut(Event)) {
+    fn drain(&mut self, sink: &mut impl FnMut(u64, Event)) {
         while self.queue.front().is_some_and(|slot| slot.open.is_none()) {
             if let Some(slot) = self.queue.pop_front()
                 && !slot.void
             {
                 self.counts.events += 1;
-                sink(slot.event);
+                sink(slot.mark, slot.event);
             }
         }
     }

@@ -151,6 +151,39 @@ proptest! {
         prop_assert_eq!((events, counts), want);
     }
 
+    /// What makes a cursor: an event is handed out with the mark of its first record, in order, and
+    /// at any time everything before the oldest mark that is held back has been handed out.
+    #[test]
+    fn records_with_marks_are_the_same_log(lines in vec(line(), 0..40), flush in 1_u64..20) {
+        let lines: Vec<_> = lines
+            .into_iter()
+            .map(|line| line.into_iter().filter(|b| *b != b'\n').collect::<Vec<u8>>())
+            .filter(|line| !line.is_empty())
+            .collect();
+        let mut whole = Decoder::new(Options::default());
+        let mut want = Vec::new();
+        let mut decoder = Decoder::new(Options::default());
+        let mut marked: Vec<(u64, Event)> = Vec::new();
+        for (mark, line) in (0_u64..).zip(&lines) {
+            whole.feed(line, |event| want.push(event));
+            whole.feed(b"\n", |event| want.push(event));
+            decoder.feed_record(mark, line, |mark, event| marked.push((mark, event)));
+            if mark % flush == flush - 1 {
+                whole.flush(|event| want.push(event));
+                decoder.flush_records(|mark, event| marked.push((mark, event)));
+                prop_assert_eq!(decoder.held(), None);
+            }
+            let before = decoder.held().unwrap_or(mark + 1);
+            prop_assert!(marked.iter().all(|(mark, _)| *mark < before));
+        }
+        whole.flush(|event| want.push(event));
+        decoder.flush_records(|mark, event| marked.push((mark, event)));
+        prop_assert!(marked.is_sorted_by_key(|(mark, _)| *mark));
+        let got: Vec<_> = marked.into_iter().map(|(_, event)| event).collect();
+        prop_assert_eq!(got, want);
+        prop_assert_eq!(decoder.counts(), whole.counts());
+    }
+
     #[test]
     fn two_logs_interleaved_keep_their_single_line_messages(order in vec(any::<bool>(), 0..40)) {
         let mut log = String::new();

@@ -13,10 +13,13 @@
 mod events;
 mod follow;
 mod once;
+mod tail;
+mod wake;
 
 pub use events::{Batch, EventLog, LogStream, QUIET};
-pub use follow::{Follower, Record, Step, Waker};
+pub use follow::{Follower, Record, Step};
 pub use once::{Summary, for_each};
+pub use wake::Waker;
 
 const PATH: &str = "/dev/kmsg";
 

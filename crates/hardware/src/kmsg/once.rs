@@ -67,7 +67,7 @@ fn from_device(mut device: impl Read, take: &mut dyn FnMut(&[u8])) -> Result<(),
 }
 
 /// Records of a file are lines; a line that begins with a blank belongs to the record before it.
-fn from_file(file: impl Read, take: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
+pub(super) fn from_file(file: impl Read, take: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
     let mut reader = BufReader::new(file);
     let mut record = Vec::new();
     loop {
