@@ -138,7 +138,7 @@ fn worker_program() -> WorkerProgram {
 const REMEMBERED_AGE: f64 = 3600.0;
 
 /// Whether parts differ from those on the disk by more than a little time.
-fn is_news(now: &[RememberedPart], stored: &[RememberedPart]) -> bool {
+pub fn is_news(now: &[RememberedPart], stored: &[RememberedPart]) -> bool {
     now.len() != stored.len()
         || now.iter().zip(stored).any(|(now, stored)| {
             let age = now.seen_at.seconds_since(stored.seen_at).abs();

@@ -77,44 +77,86 @@ pub fn named(root: &Root, name: &str) -> anyhow::Result<Platform> {
     find(known(root)?, name).map(|known| known.platform)
 }
 
-/// The platform that a machine is held against: the one named by `--platform`, else the one named
-/// by the configuration, else the one the machine is recognised as. A file under the root goes
-/// before what is built in when both match.
+/// How the platform of a machine is found: it is named, or recognised among those that are known.
+#[derive(Clone, Debug)]
+pub enum Choice {
+    /// That one.
+    Named(Box<Platform>),
+    /// The one that fits; those of files go before those that are built in.
+    Recognised {
+        /// Those of files under the root.
+        files: Vec<Platform>,
+        /// Those inside the program.
+        built_in: Vec<Platform>,
+    },
+}
+
+impl Choice {
+    /// The platform named by `--platform`, else the one named by the configuration, else the one the
+    /// machine is recognised as.
+    ///
+    /// # Errors
+    /// The name is not known, or a file is refused.
+    pub fn load(root: &Root, settings: &Settings, name: Option<&str>) -> anyhow::Result<Self> {
+        if let Some(name) = name {
+            return Ok(Self::Named(Box::new(named(root, name)?)));
+        }
+        if let Some(name) = &settings.platform.value {
+            let origin = &settings.platform.origin;
+            let known = find(known(root)?, name)
+                .with_context(|| format!("cannot use the platform set in {origin}"))?;
+            return Ok(Self::Named(Box::new(known.platform)));
+        }
+        let (built_in, files): (Vec<Known>, Vec<Known>) = known(root)?
+            .into_iter()
+            .partition(|known| known.origin == BUILT_IN);
+        let platforms = |group: Vec<Known>| group.into_iter().map(|known| known.platform);
+        Ok(Self::Recognised {
+            files: platforms(files).collect(),
+            built_in: platforms(built_in).collect(),
+        })
+    }
+
+    /// The platform of a machine; none when it is not recognised.
+    ///
+    /// # Errors
+    /// It is recognised as several.
+    pub fn of(&self, snapshot: &Snapshot) -> Result<Option<&Platform>, Unmatched> {
+        let (files, built_in) = match self {
+            Self::Named(platform) => return Ok(Some(platform)),
+            Self::Recognised { files, built_in } => (files, built_in),
+        };
+        for platforms in [files, built_in] {
+            match matching(snapshot, platforms) {
+                Ok(platform) => return Ok(Some(platform)),
+                Err(error @ Unmatched::Ambiguous { .. }) => return Err(error),
+                Err(error @ (Unmatched::NoneFits { .. } | Unmatched::Unidentified { .. })) => {
+                    tracing::debug!("{error}");
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The platform that a machine is held against, as [`Choice::load`] finds it.
 ///
 /// # Errors
-/// The name is not known, or a file is refused.
+/// As [`Choice::load`].
 pub fn choose(
     root: &Root,
     settings: &Settings,
     name: Option<&str>,
     snapshot: &Snapshot,
 ) -> anyhow::Result<Option<Platform>> {
-    if let Some(name) = name {
-        return named(root, name).map(Some);
-    }
-    if let Some(name) = &settings.platform.value {
-        let origin = &settings.platform.origin;
-        return find(known(root)?, name)
-            .map(|known| Some(known.platform))
-            .with_context(|| format!("cannot use the platform set in {origin}"));
-    }
-    let (built_in, files): (Vec<Known>, Vec<Known>) = known(root)?
-        .into_iter()
-        .partition(|known| known.origin == BUILT_IN);
-    for group in [files, built_in] {
-        let platforms: Vec<Platform> = group.into_iter().map(|known| known.platform).collect();
-        match matching(snapshot, &platforms) {
-            Ok(platform) => return Ok(Some(platform.clone())),
-            Err(error @ Unmatched::Ambiguous { .. }) => {
-                tracing::warn!("{error}; name one with --platform or in the configuration");
-                return Ok(None);
-            }
-            Err(error @ (Unmatched::NoneFits { .. } | Unmatched::Unidentified { .. })) => {
-                tracing::debug!("{error}");
-            }
-        }
-    }
-    Ok(None)
+    let choice = Choice::load(root, settings, name)?;
+    Ok(choice
+        .of(snapshot)
+        .map(Option::<&Platform>::cloned)
+        .unwrap_or_else(|error| {
+            tracing::warn!("{error}; name one with --platform or in the configuration");
+            None
+        }))
 }
 
 /// The platform of that name.

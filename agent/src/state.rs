@@ -22,6 +22,9 @@ use serde::{Deserialize, Serialize};
 /// Where state is kept, beneath the root.
 pub const STATE_DIRECTORY: &str = "/var/lib/cupel";
 
+/// Where the running service is found, beneath the root.
+pub const RUN_DIRECTORY: &str = "/run/cupel";
+
 const PARTS: &str = "parts.json";
 
 /// Most bytes of `parts.json`: about 100 bytes a part, some hundred parts a node.
@@ -38,10 +41,19 @@ struct Parts {
 
 /// The directory of state beneath the root, with the root's own links resolved inside it.
 pub fn directory(root: &Root) -> PathBuf {
+    beneath(root, STATE_DIRECTORY)
+}
+
+/// The directory of the service's socket and gate beneath the root, resolved likewise.
+pub fn run_directory(root: &Root) -> PathBuf {
+    beneath(root, RUN_DIRECTORY)
+}
+
+fn beneath(root: &Root, directory: &str) -> PathBuf {
+    let wanted = Path::new(directory);
     if root.is_live() {
-        return PathBuf::from(STATE_DIRECTORY);
+        return wanted.to_owned();
     }
-    let wanted = Path::new(STATE_DIRECTORY);
     for ancestor in wanted.ancestors() {
         let resolved = ancestor.to_str().and_then(|path| root.resolve(path).ok());
         if let (Some(resolved), Ok(rest)) = (resolved, wanted.strip_prefix(ancestor)) {
@@ -49,7 +61,7 @@ pub fn directory(root: &Root) -> PathBuf {
             return root.path().join(inside).join(rest);
         }
     }
-    root.path().join(STATE_DIRECTORY.trim_start_matches('/'))
+    root.path().join(directory.trim_start_matches('/'))
 }
 
 /// The parts of a node remembered in a directory; none where there is no file.

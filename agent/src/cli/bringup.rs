@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::burn_in::{PlanArgs, cancellation};
-use super::check::modes;
 use crate::bringup::check::Measure;
 use crate::bringup::drive::{Drive, Start, fresh, identity, interrupted, now, start};
 use crate::bringup::journal::Store;
@@ -53,7 +52,7 @@ pub struct Args {
 /// Brings the machine up.
 pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let settings = context.settings()?;
-    let modes = modes(&settings)?;
+    let modes = settings.modes()?;
     let plan = args.plan.plan(&settings)?;
     let state_dir = context.state_dir();
     let store = Store::open(&state_dir)?;

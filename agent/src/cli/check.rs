@@ -1,9 +1,5 @@
 //! `cupel check`: findings and verdict.
 
-use anyhow::Context as _;
-use cupel_health::Modes;
-
-use crate::config::Settings;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::gather::{self, Depth, SourceArgs};
@@ -37,24 +33,10 @@ pub struct Args {
     strict: bool,
 }
 
-/// The modes of checks under these settings.
-///
-/// # Errors
-/// A code is not known.
-pub fn modes(settings: &Settings) -> anyhow::Result<Modes> {
-    let mut modes = Modes::default();
-    for (code, mode) in &settings.checks {
-        modes
-            .set(code, mode.value)
-            .with_context(|| format!("cannot use the mode set in {}", mode.origin))?;
-    }
-    Ok(modes)
-}
-
 /// Judges the machine and writes what was found.
 pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let settings = context.settings()?;
-    let modes = modes(&settings)?;
+    let modes = settings.modes()?;
     let snapshot =
         gather::snapshot_of_depth(context, &settings, &args.source, Depth::WithoutBmcDetails)?;
     let platform = platforms::choose(

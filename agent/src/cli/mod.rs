@@ -8,13 +8,19 @@ mod bringup;
 mod burn_in;
 mod capture;
 mod check;
+mod clear;
 mod completions;
 mod config;
 mod decode;
+mod events;
 mod explain;
 mod firmware;
+mod hook;
 mod inspect;
 mod platform;
+mod release;
+mod run;
+mod status;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +40,7 @@ Examples:
   cupel inspect                       what this machine is
   cupel check                         what is wrong with it, and what to do
   cupel bringup                       all of it, with a burn-in and a report
+  cupel run                           the service; cupel status asks it
   dmesg | cupel decode                what the kernel said about the hardware
   cupel explain 79                    what XID 79 means
   cupel capture --scrub case.json.zst
@@ -109,6 +116,18 @@ enum Command {
     Firmware(firmware::Args),
     /// Inspect, check, burn in, check again, and give a verdict
     Bringup(bringup::Args),
+    /// Watch this machine for years, and report
+    Run(run::Args),
+    /// Ask the service how this machine is
+    Status(status::Args),
+    /// Ask the service what happened, and follow it
+    Events(events::Args),
+    /// May this node be given work? For schedulers
+    Hook(hook::Args),
+    /// Let go of the GPU driver for a while, so that a GPU can be reset
+    Release(release::Args),
+    /// Say that a finding is over
+    Clear(clear::Args),
     /// Write a support bundle that --from reads anywhere
     Capture(capture::Args),
     /// List known servers, show one, or write a new one from a good node
@@ -124,7 +143,7 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-fn run(cli: Cli) -> anyhow::Result<Exit> {
+fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     logging::start(cli.global.verbose)?;
     let mut context = Context::new(&cli.global)?;
     let exit = match &cli.command {
@@ -136,6 +155,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::BurnIn(args) => burn_in::run(args, &mut context),
         Command::Bringup(args) => bringup::run(args, &mut context),
         Command::Firmware(args) => firmware::run(args, &mut context),
+        Command::Run(args) => run::run(args, &mut context),
+        Command::Status(args) => status::run(args, &mut context),
+        Command::Events(args) => events::run(args, &mut context),
+        Command::Hook(args) => hook::run(args, &mut context),
+        Command::Release(args) => release::run(args, &mut context),
+        Command::Clear(args) => clear::run(args, &mut context),
         Command::Capture(args) => capture::run(args, &mut context),
         Command::Config(args) => config::run(args, &mut context),
         Command::Completions(args) => completions::run(args, &mut context),
@@ -157,7 +182,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    match run(cli) {
+    match dispatch(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
             note(exit::chain(&error).trim_end());

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cupel_hardware::collect::Source;
 use cupel_model::Mode;
 use cupel_model::snapshot::Tenancy;
 use serde::Deserialize;
@@ -50,6 +51,12 @@ pub struct Fragment {
     /// Burn-in.
     #[serde(default)]
     pub burn_in: BurnInFragment,
+    /// The service.
+    #[serde(default)]
+    pub service: ServiceFragment,
+    /// Where reports go.
+    #[serde(default)]
+    pub inventory: InventoryFragment,
     #[serde(skip)]
     pub(super) lines: Lines,
 }
@@ -78,6 +85,35 @@ pub struct DeadlinesFragment {
 pub struct BurnInFragment {
     /// Share of the available memory that is tested, 0.01 to 0.95.
     pub memory_share: Option<Spanned<f64>>,
+}
+
+/// `[service]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceFragment {
+    /// Address of the read-only HTTP, on loopback; `off` for none.
+    pub listen: Option<Spanned<String>>,
+    /// How often each source is read, in seconds, by its name.
+    #[serde(default)]
+    pub every_seconds: BTreeMap<Spanned<String>, Spanned<f64>>,
+}
+
+/// `[inventory]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventoryFragment {
+    /// Where the inventory is, `https://HOST[:PORT]`; plain HTTP on loopback only.
+    pub url: Option<Spanned<String>>,
+    /// Absolute path of the file that holds the token.
+    pub token_file: Option<Spanned<PathBuf>>,
+    /// Absolute path of further root certificates, PEM.
+    pub ca_file: Option<Spanned<PathBuf>>,
+    /// Time between heartbeats.
+    pub heartbeat_seconds: Option<Spanned<f64>>,
+    /// Time between full reports when nothing changes.
+    pub full_seconds: Option<Spanned<f64>>,
+    /// Most disk space of reports that wait, in MiB.
+    pub spool_mib: Option<Spanned<f64>>,
 }
 
 /// Where each line of a file begins, to tell line and column of a byte.
@@ -154,6 +190,94 @@ pub fn parse(bytes: &[u8], file: &str) -> Result<Fragment, ConfigError> {
 type Objection = (std::ops::Range<usize>, String, String);
 
 fn check(fragment: &Fragment) -> Result<(), Objection> {
+    check_reading(fragment)?;
+    check_service(fragment)
+}
+
+/// Holds a number against its range.
+fn within(
+    key: String,
+    value: &Spanned<f64>,
+    range: std::ops::RangeInclusive<f64>,
+    unit: &str,
+) -> Result<(), Objection> {
+    let number = *value.get_ref();
+    if range.contains(&number) {
+        return Ok(());
+    }
+    let what = format!(
+        "{number} is not between {} and {} {unit}",
+        range.start(),
+        range.end()
+    );
+    Err((value.span(), key, what))
+}
+
+fn check_service(fragment: &Fragment) -> Result<(), Objection> {
+    let service = &fragment.service;
+    if let Some(listen) = &service.listen
+        && let Err(what) = listen.get_ref().parse::<super::Listen>()
+    {
+        return Err((listen.span(), "service.listen".to_owned(), what));
+    }
+    for (name, seconds) in &service.every_seconds {
+        let known = Source::ALL
+            .iter()
+            .any(|source| source.name() == name.get_ref());
+        if !known {
+            let names: Vec<&str> = Source::ALL.iter().map(|source| source.name()).collect();
+            let what = format!(
+                "there is no source {:?}: want one of {}",
+                name.get_ref(),
+                names.join(", ")
+            );
+            return Err((name.span(), "service.every_seconds".to_owned(), what));
+        }
+        let key = format!("service.every_seconds.{}", name.get_ref());
+        within(key, seconds, 1.0..=86_400.0, "seconds")?;
+    }
+    let inventory = &fragment.inventory;
+    if let Some(url) = &inventory.url
+        && let Err(error) = cupel_reporting::check_url(url.get_ref())
+    {
+        return Err((url.span(), "inventory.url".to_owned(), error.to_string()));
+    }
+    let paths = [
+        ("inventory.token_file", &inventory.token_file),
+        ("inventory.ca_file", &inventory.ca_file),
+    ];
+    for (key, path) in paths {
+        if let Some(path) = path
+            && !path.get_ref().is_absolute()
+        {
+            let what = format!("{:?} is not an absolute path", path.get_ref());
+            return Err((path.span(), key.to_owned(), what));
+        }
+    }
+    let numbers = [
+        (
+            "heartbeat_seconds",
+            &inventory.heartbeat_seconds,
+            1.0..=3600.0,
+            "seconds",
+        ),
+        (
+            "full_seconds",
+            &inventory.full_seconds,
+            10.0..=86_400.0,
+            "seconds",
+        ),
+        ("spool_mib", &inventory.spool_mib, 1.0..=10_240.0, "MiB"),
+    ];
+    for (name, value, range, unit) in numbers {
+        if let Some(value) = value {
+            within(format!("inventory.{name}"), value, range, unit)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_reading(fragment: &Fragment) -> Result<(), Objection> {
     let seconds = |name: &str, value: &Option<Spanned<f64>>| match value {
         Some(value) if !(0.1..=600.0).contains(value.get_ref()) => Err((
             value.span(),
@@ -278,6 +402,13 @@ memory_share = 0.25
                 "[burn_in]\nmemory_share = 1.5\n",
                 "[nvml]\nlibrary = \"libnvidia-ml.so\"\n",
                 "[nvml]\nlibary = \"/x\"\n",
+                "[service]\nlisten = \"0.0.0.0:9477\"\n",
+                "[service]\nlisten = \"nine\"\n",
+                "[service.every_seconds]\ngpus = 15\n",
+                "[service.every_seconds]\ngpu = 0\n",
+                "[inventory]\nurl = \"http://inventory.example\"\n",
+                "[inventory]\ntoken_file = \"token\"\n",
+                "[inventory]\nspool_mib = 0\n",
                 "units = [\"a.service\", \"../x\"]\n",
                 "platform = \"../../etc\"\n",
                 "[checks]\n\"gpu.no-such\" = \"enforce\"\n",

@@ -71,6 +71,22 @@ pub struct Inputs {
     pub gpu_initialisation_seconds: Option<Setting<f64>>,
     /// `burn_in.memory_share`
     pub burn_in_memory_share: Option<Setting<f64>>,
+    /// `service.listen`
+    pub listen: Option<Setting<String>>,
+    /// `[service.every_seconds]`
+    pub every_seconds: BTreeMap<String, Setting<f64>>,
+    /// `inventory.url`
+    pub inventory_url: Option<Setting<String>>,
+    /// `inventory.token_file`
+    pub inventory_token_file: Option<Setting<PathBuf>>,
+    /// `inventory.ca_file`
+    pub inventory_ca_file: Option<Setting<PathBuf>>,
+    /// `inventory.heartbeat_seconds`
+    pub heartbeat_seconds: Option<Setting<f64>>,
+    /// `inventory.full_seconds`
+    pub full_seconds: Option<Setting<f64>>,
+    /// `inventory.spool_mib`
+    pub spool_mib: Option<Setting<f64>>,
 }
 
 impl Inputs {
@@ -84,6 +100,8 @@ impl Inputs {
             nvml,
             deadlines,
             burn_in,
+            service,
+            inventory,
             lines,
         } = fragment;
         lay(&mut self.tenancy, tenancy, path, &lines);
@@ -108,6 +126,29 @@ impl Inputs {
             path,
             &lines,
         );
+        lay(&mut self.listen, service.listen, path, &lines);
+        lay(&mut self.inventory_url, inventory.url, path, &lines);
+        lay(
+            &mut self.inventory_token_file,
+            inventory.token_file,
+            path,
+            &lines,
+        );
+        lay(&mut self.inventory_ca_file, inventory.ca_file, path, &lines);
+        lay(
+            &mut self.heartbeat_seconds,
+            inventory.heartbeat_seconds,
+            path,
+            &lines,
+        );
+        lay(&mut self.full_seconds, inventory.full_seconds, path, &lines);
+        lay(&mut self.spool_mib, inventory.spool_mib, path, &lines);
+        for (source, value) in service.every_seconds {
+            let origin = origin(path, &value, &lines);
+            let value = value.into_inner();
+            self.every_seconds
+                .insert(source.into_inner(), Setting { value, origin });
+        }
         for (code, value) in checks {
             let origin = origin(path, &code, &lines);
             self.checks

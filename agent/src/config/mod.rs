@@ -12,11 +12,13 @@
 
 mod fragment;
 mod inputs;
+mod listen;
 mod settings;
 
 pub use fragment::{ConfigError, Fragment, parse};
 pub use inputs::{Inputs, Origin, Setting};
-pub use settings::{Row, Settings};
+pub use listen::Listen;
+pub use settings::{InventorySettings, Row, ServiceSettings, Settings};
 
 use anyhow::Context as _;
 use cupel_hardware::{ReadError, Root};
@@ -26,6 +28,9 @@ pub const DIRECTORIES: [&str; 3] = ["/usr/lib/cupel", "/run/cupel", "/etc/cupel"
 
 /// Environment variable with the path of the driver library; it wins over every file.
 pub const NVML_VARIABLE: &str = "CUPEL_NVML";
+
+/// Where the token for the inventory is, unless told otherwise; beneath the root.
+pub const TOKEN_FILE: &str = "/etc/cupel/inventory.token";
 
 /// Most bytes of one file.
 const FILE_CAP: usize = 1 << 20;

@@ -4,17 +4,73 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use cupel_hardware::Root;
-use cupel_hardware::collect::CollectOptions;
+use cupel_hardware::collect::{CollectOptions, Source};
+use cupel_health::Modes;
 use cupel_model::Mode;
 use cupel_model::snapshot::Tenancy;
 use serde::Serialize;
 
 use super::inputs::{Inputs, Origin, Setting};
+use super::listen::Listen;
 
 /// Share of the available memory that burn-in tests unless told otherwise. Unverified: leaves room
 /// for the page cache and for whoever is logged in.
 const BURN_IN_MEMORY_SHARE: f64 = 0.5;
+
+/// How often a source is read unless told otherwise. What changes under load is read every 15 s,
+/// as a scrape would; what a person changes with a screwdriver, every minute and more.
+fn usual_cadence(source: Source) -> Duration {
+    Duration::from_secs(match source {
+        Source::Gpu | Source::Rdma => 15,
+        Source::Pci
+        | Source::Nvme
+        | Source::Memory
+        | Source::Network
+        | Source::Filesystems
+        | Source::Sensors
+        | Source::Services => 60,
+        Source::Node | Source::Cpus | Source::Kernel | Source::Bmc => 300,
+        // Seconds of a slow controller's time.
+        Source::BmcDetails => 900,
+    })
+}
+
+/// Time between heartbeats. Unverified: a scheduler's own node timeouts are minutes.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// Time between full reports when nothing changes.
+const FULL: Duration = Duration::from_secs(3600);
+
+/// Most disk space of reports that wait, in MiB: days of heartbeats, and every change of a storm.
+const SPOOL_MIB: f64 = 64.0;
+
+/// What the service goes by.
+#[derive(Clone, Debug)]
+pub struct ServiceSettings {
+    /// Where its read-only HTTP listens.
+    pub listen: Setting<Listen>,
+    /// How often each source is read.
+    pub every: BTreeMap<Source, Setting<Duration>>,
+}
+
+/// Where reports go.
+#[derive(Clone, Debug)]
+pub struct InventorySettings {
+    /// The inventory; no report is sent when `None`.
+    pub url: Setting<Option<String>>,
+    /// The file that holds the token.
+    pub token_file: Setting<Option<PathBuf>>,
+    /// Further root certificates.
+    pub ca_file: Setting<Option<PathBuf>>,
+    /// Time between heartbeats.
+    pub heartbeat: Setting<Duration>,
+    /// Time between full reports when nothing changes.
+    pub full: Setting<Duration>,
+    /// Most disk space of reports that wait, in MiB.
+    pub spool_mib: Setting<f64>,
+}
 
 /// What Cupel goes by.
 #[derive(Clone, Debug)]
@@ -35,6 +91,10 @@ pub struct Settings {
     pub gpu_initialisation_deadline: Setting<Duration>,
     /// Share of the available memory that burn-in tests.
     pub burn_in_memory_share: Setting<f64>,
+    /// The service.
+    pub service: ServiceSettings,
+    /// Where reports go.
+    pub inventory: InventorySettings,
 }
 
 /// One setting, for `cupel config`.
@@ -84,6 +144,22 @@ fn seconds(setting: Option<Setting<f64>>, default: Duration) -> Setting<Duration
 impl From<Inputs> for Settings {
     fn from(inputs: Inputs) -> Self {
         let defaults = CollectOptions::new(Root::live());
+        let mut configured = inputs.every_seconds;
+        let every = Source::ALL
+            .into_iter()
+            .map(|source| {
+                let own = configured.remove(source.name());
+                (source, seconds(own, usual_cadence(source)))
+            })
+            .collect();
+        let listen = match inputs.listen {
+            // Held against its form when the file was read.
+            Some(Setting { value, origin }) => Setting {
+                value: value.parse().unwrap_or_default(),
+                origin,
+            },
+            None => or(None, Listen::default),
+        };
         Self {
             tenancy: or(inputs.tenancy, Tenancy::default),
             platform: optional(inputs.platform),
@@ -96,11 +172,34 @@ impl From<Inputs> for Settings {
                 defaults.gpu_initialisation_deadline,
             ),
             burn_in_memory_share: or(inputs.burn_in_memory_share, || BURN_IN_MEMORY_SHARE),
+            service: ServiceSettings { listen, every },
+            inventory: InventorySettings {
+                url: optional(inputs.inventory_url),
+                token_file: optional(inputs.inventory_token_file),
+                ca_file: optional(inputs.inventory_ca_file),
+                heartbeat: seconds(inputs.heartbeat_seconds, HEARTBEAT),
+                full: seconds(inputs.full_seconds, FULL),
+                spool_mib: or(inputs.spool_mib, || SPOOL_MIB),
+            },
         }
     }
 }
 
 impl Settings {
+    /// The modes of checks.
+    ///
+    /// # Errors
+    /// A code is not known.
+    pub fn modes(&self) -> anyhow::Result<Modes> {
+        let mut modes = Modes::default();
+        for (code, mode) in &self.checks {
+            modes
+                .set(code, mode.value)
+                .with_context(|| format!("cannot use the mode set in {}", mode.origin))?;
+        }
+        Ok(modes)
+    }
+
     /// Every setting in order of its key.
     pub fn rows(&self) -> Vec<Row> {
         fn row<T>(key: &str, setting: &Setting<T>, value: impl Serialize) -> Row {
@@ -131,6 +230,47 @@ impl Settings {
                 self.burn_in_memory_share.value,
             ),
         ];
+        let inventory = &self.inventory;
+        rows.extend([
+            row(
+                "service.listen",
+                &self.service.listen,
+                self.service.listen.value.to_string(),
+            ),
+            row("inventory.url", &inventory.url, &inventory.url.value),
+            row(
+                "inventory.token_file",
+                &inventory.token_file,
+                &inventory.token_file.value,
+            ),
+            row(
+                "inventory.ca_file",
+                &inventory.ca_file,
+                &inventory.ca_file.value,
+            ),
+            row(
+                "inventory.heartbeat_seconds",
+                &inventory.heartbeat,
+                inventory.heartbeat.value.as_secs_f64(),
+            ),
+            row(
+                "inventory.full_seconds",
+                &inventory.full,
+                inventory.full.value.as_secs_f64(),
+            ),
+            row(
+                "inventory.spool_mib",
+                &inventory.spool_mib,
+                inventory.spool_mib.value,
+            ),
+        ]);
+        rows.extend(self.service.every.iter().map(|(source, every)| {
+            row(
+                &format!("service.every_seconds.{}", source.name()),
+                every,
+                every.value.as_secs_f64(),
+            )
+        }));
         rows.extend(
             self.checks
                 .iter()

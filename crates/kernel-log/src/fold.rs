@@ -87,6 +87,11 @@ impl Folder {
         found
     }
 
+    /// The events folded so far, in the order of their first appearance.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
     /// The folded events, in the order of their first appearance.
     pub fn into_events(self) -> Vec<Event> {
         self.events

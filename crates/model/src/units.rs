@@ -115,6 +115,12 @@ real_unit!(
     /// Per cent, 0 to 100 unless the source says otherwise.
     Percent, "%");
 
+impl From<std::time::Duration> for Seconds {
+    fn from(duration: std::time::Duration) -> Self {
+        Self(duration.as_secs_f64())
+    }
+}
+
 whole_unit!(
     /// Bytes.
     Bytes, u64, "B");

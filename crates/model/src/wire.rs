@@ -124,7 +124,7 @@ pub enum Body {
         hash: String,
         /// The machine.
         snapshot: Box<Snapshot>,
-        /// Its judgement; `findings` is the list with memory, this one has none.
+        /// Its judgement, with the findings that wait for their clear rule.
         check: Box<CheckReport>,
         /// Every finding that is not cleared. One that the inventory has open and that is not here
         /// is cleared.

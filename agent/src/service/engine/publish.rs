@@ -1,0 +1,388 @@
+//! What others see: the status, what metrics are made from, and the gate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cupel_health::track::Moment;
+use cupel_model::snapshot::{Node, WorkerState};
+use cupel_model::units::Bytes;
+use cupel_model::wire::Dropped;
+use cupel_model::{Coverage, SCHEMA_VERSION, Timestamp, Verdict};
+use cupel_reporting::{SetAside, State, Stats};
+
+use super::Engine;
+use crate::metrics::{Own, Reporting, SourceState};
+use crate::service::gate;
+use crate::service::published::Published;
+use crate::service::store;
+use crate::status::{
+    Allocation, Configuration, Delivery, Inventory, Log, Source as SourceStatus, Status, Storage,
+    WantedOfNode,
+};
+
+/// How delivery went.
+#[derive(Debug, Default)]
+pub struct DeliveryState {
+    delivered: u64,
+    refused: u64,
+    failed: u64,
+    last_delivered_at: Option<Timestamp>,
+    last_error: Option<String>,
+    last_refused: bool,
+}
+
+impl DeliveryState {
+    /// Whether anything was acknowledged.
+    pub(super) fn any(&self) -> bool {
+        self.delivered > 0
+    }
+
+    pub(super) fn delivered(&mut self, at: Timestamp) {
+        self.delivered = self.delivered.saturating_add(1);
+        self.last_delivered_at = Some(at);
+        self.last_error = None;
+        self.last_refused = false;
+    }
+
+    pub(super) fn failed(&mut self, _: Timestamp, why: String) {
+        self.failed = self.failed.saturating_add(1);
+        self.last_error = Some(why);
+        self.last_refused = false;
+    }
+
+    pub(super) fn refused(&mut self, _: Timestamp, why: String) {
+        self.refused = self.refused.saturating_add(1);
+        self.last_error = Some(why);
+        self.last_refused = true;
+    }
+}
+
+/// How storage stands before the disk said anything.
+pub fn storage(set_aside: &Option<SetAside>) -> store::News {
+    if let Some(set_aside) = set_aside {
+        tracing::warn!(
+            "what was kept is damaged ({}), it is now {}",
+            set_aside.why,
+            set_aside.path.display()
+        );
+    }
+    store::News {
+        state: State::Saved,
+        stats: Stats::default(),
+        waiting: 0,
+        begun_anew: None,
+    }
+}
+
+/// What is published before anything is known.
+pub fn first(settings: &crate::config::Settings, now: Timestamp) -> Published {
+    Published {
+        snapshot: None,
+        report: None,
+        findings: Arc::from([]),
+        own: Own {
+            started_at: Some(now),
+            ..Own::default()
+        },
+        status: Status {
+            schema_version: SCHEMA_VERSION,
+            cupel_version: env!("CARGO_PKG_VERSION").to_owned(),
+            said_at: now,
+            started_at: now,
+            uptime_seconds: Duration::ZERO.into(),
+            node: Node::default(),
+            tenancy: settings.tenancy.value,
+            platform: None,
+            verdict: Verdict::Unknown,
+            judged_at: None,
+            allocation: Allocation {
+                allowed: true,
+                why: None,
+            },
+            findings: Vec::new(),
+            coverage: Coverage::default(),
+            sources: Vec::new(),
+            log: Log::default(),
+            inventory: Inventory {
+                state: Delivery::NotConfigured,
+                host: None,
+                waiting: 0,
+                waiting_bytes: Bytes(0),
+                oldest_waiting_since: None,
+                last_delivered_at: None,
+                last_error: None,
+                dropped: Dropped::default(),
+            },
+            wanted: WantedOfNode::default(),
+            storage: Storage {
+                saved: true,
+                why: None,
+            },
+            released_until: None,
+            configuration: Configuration {
+                loaded_at: now,
+                refused: None,
+            },
+        },
+    }
+}
+
+impl Engine {
+    /// How things stand, in a line.
+    pub fn line(&self) -> String {
+        crate::render::status::line(&self.outlets.published.borrow().status)
+    }
+
+    /// Lets others see how things stand.
+    pub(super) fn publish(&mut self, now: &Moment) {
+        let judged = self.last_published < self.last_judgement;
+        let old = self
+            .last_published
+            .is_none_or(|at| now.since_boot.saturating_sub(at) >= Duration::from_secs(1));
+        if !judged && !old {
+            return;
+        }
+        if self
+            .released_until
+            .is_some_and(|until| now.since_boot >= until)
+        {
+            self.released_until = None;
+        }
+        self.last_published = Some(now.since_boot);
+        let findings: Arc<[_]> = self.tracker.findings().into();
+        let status = self.status(now, &findings);
+        self.write_gate(now, status.verdict, &findings);
+        let published = Published {
+            snapshot: self
+                .latest
+                .as_ref()
+                .map(|(snapshot, _)| Arc::clone(snapshot)),
+            report: self.latest.as_ref().map(|(_, report)| Arc::clone(report)),
+            own: self.own(&status),
+            findings,
+            status,
+        };
+        self.outlets.published.send_replace(Arc::new(published));
+    }
+
+    fn write_gate(
+        &mut self,
+        now: &Moment,
+        verdict: Verdict,
+        findings: &[cupel_model::wire::Tracked],
+    ) {
+        if self.latest.is_none() {
+            return;
+        }
+        let new = gate::gate(&now.boot, now.at, now.since_boot, verdict, findings);
+        let same = self.last_gate.as_ref().is_some_and(|(at, last)| {
+            now.since_boot.saturating_sub(*at) < gate::RENEW
+                && (last.allowed, last.verdict, &last.reason)
+                    == (new.allowed, new.verdict, &new.reason)
+        });
+        if same {
+            return;
+        }
+        match gate::write(&self.outlets.gate, &new) {
+            Ok(()) => self.last_gate = Some((now.since_boot, new)),
+            Err(error) => tracing::warn!("cannot write {}: {error}", self.outlets.gate.display()),
+        }
+    }
+
+    fn status(&self, now: &Moment, findings: &[cupel_model::wire::Tracked]) -> Status {
+        let (snapshot, report) = match &self.latest {
+            Some((snapshot, report)) => (Some(snapshot), Some(report)),
+            None => (None, None),
+        };
+        let (records, lost) = self.log.counts();
+        let why = gate::reason(findings);
+        Status {
+            schema_version: SCHEMA_VERSION,
+            cupel_version: env!("CARGO_PKG_VERSION").to_owned(),
+            said_at: now.at,
+            started_at: self.began.at,
+            uptime_seconds: now.since_boot.saturating_sub(self.began.since_boot).into(),
+            node: snapshot
+                .map(|snapshot| snapshot.node.clone())
+                .unwrap_or_default(),
+            tenancy: self.rules.settings.tenancy.value,
+            platform: report.and_then(|report| report.platform.clone()),
+            verdict: report.map_or(Verdict::Unknown, |report| report.verdict),
+            judged_at: snapshot.map(|snapshot| snapshot.taken_at),
+            allocation: Allocation {
+                allowed: why.is_none(),
+                why,
+            },
+            findings: findings.to_vec(),
+            coverage: report
+                .map(|report| report.coverage.clone())
+                .unwrap_or_default(),
+            sources: self.sources(now),
+            log: Log {
+                records,
+                lost,
+                last_event_at: self.log.last_event(),
+                why: self.log.why_unreadable().map(str::to_owned),
+            },
+            inventory: self.inventory(),
+            wanted: WantedOfNode {
+                lifecycle: self.wanted.as_ref().map(|wanted| wanted.lifecycle),
+                baseline: self
+                    .wanted
+                    .as_ref()
+                    .and_then(|wanted| wanted.baseline.clone()),
+                etag: self.wanted_state.etag.clone(),
+                refused: self.wanted_state.refused.clone(),
+            },
+            storage: match &self.storage.state {
+                State::Saved if self.held.is_none() => Storage {
+                    saved: true,
+                    why: None,
+                },
+                State::Saved => Storage {
+                    saved: false,
+                    why: Some("the disk is slow: what is new waits in memory".to_owned()),
+                },
+                State::InMemory { why, .. } => Storage {
+                    saved: false,
+                    why: Some(why.clone()),
+                },
+            },
+            released_until: self.released_until.and_then(|until| {
+                let left = i64::try_from(until.saturating_sub(now.since_boot).as_micros()).ok()?;
+                Timestamp::from_microseconds(now.at.microseconds().checked_add(left)?).ok()
+            }),
+            configuration: Configuration {
+                loaded_at: self.rules.loaded_at,
+                refused: self.rules.refused.clone(),
+            },
+        }
+    }
+
+    fn sources(&self, now: &Moment) -> Vec<SourceStatus> {
+        self.rules
+            .settings
+            .service
+            .every
+            .keys()
+            .map(|source| {
+                let fragment = self.fragments.get(*source);
+                let read = self.reads.iter().find(|read| read.source == *source);
+                // A problem of the source itself, not of one of its devices.
+                let whole = fragment.and_then(|fragment| {
+                    fragment
+                        .problems
+                        .iter()
+                        .find(|problem| problem.source == source.name())
+                });
+                SourceStatus {
+                    name: source.name().to_owned(),
+                    read_at: fragment.map(|fragment| fragment.taken_at),
+                    age_seconds: fragment
+                        .map(|fragment| now.since_boot.saturating_sub(fragment.since_boot).into()),
+                    took_seconds: read.map(|read| read.took.into()),
+                    why: match (fragment, whole) {
+                        (None, _) => Some("not read yet".to_owned()),
+                        (Some(_), Some(problem)) => Some(problem.why.clone()),
+                        (Some(_), None) => None,
+                    },
+                }
+            })
+            .collect()
+    }
+
+    fn inventory(&self) -> Inventory {
+        let url = self.rules.settings.inventory.url.value.as_deref();
+        let waiting = self.storage.waiting;
+        Inventory {
+            state: match url {
+                None => Delivery::NotConfigured,
+                Some(_) if self.delivery.last_refused => Delivery::Refused,
+                Some(_) if waiting > 0 || self.delivery.last_delivered_at.is_none() => {
+                    Delivery::Waiting
+                }
+                Some(_) => Delivery::Delivered,
+            },
+            host: url.map(host),
+            waiting,
+            waiting_bytes: Bytes(self.storage.stats.waiting_bytes),
+            oldest_waiting_since: None,
+            last_delivered_at: self.delivery.last_delivered_at,
+            last_error: self.delivery.last_error.clone(),
+            dropped: self.storage.stats.dropped,
+        }
+    }
+
+    fn own(&self, status: &Status) -> Own {
+        let workers =
+            self.latest
+                .as_ref()
+                .map_or(0, |(snapshot, _)| match snapshot.driver.worker {
+                    WorkerState::Answered { replaced } => u64::from(replaced),
+                    WorkerState::NotStarted { .. } | WorkerState::Failed { .. } => 0,
+                });
+        Own {
+            started_at: Some(self.began.at),
+            judgements: self.judgements,
+            sources: status
+                .sources
+                .iter()
+                .map(|source| SourceState {
+                    name: source.name.clone(),
+                    up: source.why.is_none(),
+                    age_seconds: source.age_seconds,
+                    took_seconds: source.took_seconds,
+                })
+                .collect(),
+            kernel_log_records: status.log.records,
+            kernel_log_lost: status.log.lost,
+            driver_events: self.driver_events.clone(),
+            gpu_workers_replaced: workers,
+            // Read when somebody asks.
+            processes: Vec::new(),
+            state_saved: Some(status.storage.saved),
+            released_until: status.released_until,
+            configuration_loaded_at: Some(status.configuration.loaded_at),
+            configuration_refused: status.configuration.refused.is_some(),
+            reporting: status.inventory.host.is_some().then_some(Reporting {
+                waiting: status.inventory.waiting,
+                oldest_waiting: None,
+                spool_bytes: self.storage.stats.waiting_bytes,
+                delivered: self.delivery.delivered,
+                refused: self.delivery.refused,
+                failed: self.delivery.failed,
+                dropped: status.inventory.dropped,
+                last_delivery: self.delivery.last_delivered_at,
+            }),
+        }
+    }
+}
+
+/// Host and port of an address.
+fn host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    host.to_owned()
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn of_an_address_only_the_host_is_told() {
+        for (url, told) in [
+            ("https://inventory.example:8470", "inventory.example:8470"),
+            (
+                "https://user:secret@inventory.example/x?token=y",
+                "inventory.example",
+            ),
+            ("http://127.0.0.1:8470/", "127.0.0.1:8470"),
+        ] {
+            assert_eq!(host(url), told);
+        }
+    }
+}

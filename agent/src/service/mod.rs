@@ -1,0 +1,298 @@
+//! The service: watches the node for years.
+//!
+//! ```text
+//! sources (a thread each) --\
+//! kernel log, journal ------+-> queue -> engine -> store (a thread) -> deliver -> inventory
+//! socket, signals ---------/               '-> published -> socket, HTTP, gate, systemd
+//! ```
+//!
+//! # Invariants
+//! - The engine's thread waits for its queue alone; whatever may hang has a thread of its own.
+//! - A configuration is loaded whole and checked before any of it holds; one that is refused changes
+//!   nothing.
+//! - It ends within two seconds of being told to, with everything written down.
+//!
+//! # What is absent
+//! Nothing here acts on the machine: no reset, no reboot, no drain.
+
+pub mod client;
+mod deliver;
+mod engine;
+mod fingerprint;
+pub mod gate;
+mod http;
+mod input;
+mod io;
+mod log;
+mod notify;
+pub mod protocol;
+mod published;
+mod socket;
+mod sources;
+mod store;
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use cupel_hardware::collect::Machine;
+use cupel_hardware::{clock, node};
+use cupel_model::wire::BringupSummary;
+use cupel_reporting::{DeliverySettings, Limits, Outbox, StartsAt};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tokio::sync::{broadcast, watch};
+
+use crate::bringup::drive::identity;
+use crate::config::{self, Listen, Settings};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::platforms::Choice;
+use crate::{gather, state};
+use engine::{Engine, Outlets, Rules, Wish};
+use input::{Input, Inputs};
+use store::Store;
+
+/// File in the state directory with a bring-up that is to be reported.
+pub const UNSENT_BRINGUP: &str = "unsent-bringup.json";
+
+/// Changes that a slow follower may fall behind.
+const FOLLOWED: usize = 1024;
+
+/// How long the disk may take at the end.
+const LAST_WRITE: Duration = Duration::from_millis(1000);
+
+/// How long reports may still be sent at the end.
+const LAST_REPORTS: Duration = Duration::from_millis(600);
+
+/// How long `--once` may take.
+const ONCE: Duration = Duration::from_secs(120);
+
+/// How the service is run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Read and judge once, report it, and end.
+    pub once: bool,
+    /// Where the read-only HTTP listens, instead of what is configured.
+    pub listen: Option<Listen>,
+    /// The platform that the machine is held against, instead of the one that is found.
+    pub platform: Option<String>,
+}
+
+/// What the service goes by, loaded and checked.
+fn rules(context: &Context, options: &Options) -> anyhow::Result<Rules> {
+    let settings = context.settings()?;
+    Ok(Rules {
+        modes: settings.modes()?,
+        platform: Choice::load(&context.root, &settings, options.platform.as_deref())?,
+        settings,
+        loaded_at: clock::now(),
+        refused: None,
+    })
+}
+
+/// Where reports go, if anywhere.
+fn delivery(settings: &Settings, context: &Context) -> Option<DeliverySettings> {
+    let inventory = &settings.inventory;
+    let url = inventory.url.value.as_ref()?;
+    let token_file = match &inventory.token_file.value {
+        Some(path) => path.clone(),
+        None => config::on_disk(&context.root, config::TOKEN_FILE).into(),
+    };
+    Some(DeliverySettings {
+        ca_file: inventory.ca_file.value.clone(),
+        ..DeliverySettings::new(url, token_file)
+    })
+}
+
+/// Runs until it is told to end.
+///
+/// # Errors
+/// The configuration is refused, another service runs, or what it cannot do without is not there.
+pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
+    let rules = rules(context, options)?;
+    let boot = node::boot_id(&context.root)
+        .value()
+        .cloned()
+        .context("cannot tell in which boot this is: /proc/sys/kernel/random/boot_id")?;
+    let state_directory = context.state_dir();
+    fs::create_dir_all(&state_directory)
+        .with_context(|| format!("cannot make {}", state_directory.display()))?;
+    let starts = StartsAt {
+        boot: boot.clone(),
+        sequence: u64::try_from(clock::since_boot().as_micros()).unwrap_or(u64::MAX),
+    };
+    let opened = Outbox::open(
+        &state_directory,
+        starts,
+        limits(&rules.settings),
+        clock::now(),
+    )?;
+    let (inputs, queue) = input::queue();
+    let store = Store::start(opened.outbox, inputs.clone())?;
+    let (published, latest) = watch::channel(Arc::new(engine::nothing_published(
+        &rules.settings,
+        clock::now(),
+    )));
+    let (happened, _) = broadcast::channel(FOLLOWED);
+    let node_id = identity(&context.root).node_id;
+    let parts = state::remembered(&state_directory, node_id.as_deref());
+    let run_directory = state::run_directory(&context.root);
+    fs::create_dir_all(&run_directory)
+        .with_context(|| format!("cannot make {}", run_directory.display()))?;
+    let outlets = Outlets {
+        store: store.clone(),
+        published,
+        happened: happened.clone(),
+        gate: gate::path(&context.root),
+        state_directory: state_directory.clone(),
+    };
+    let listen = options
+        .listen
+        .unwrap_or(rules.settings.service.listen.value);
+    let (delivery_settings, deliver_to) = watch::channel(delivery(&rules.settings, context));
+    let io = io::start(io::Doors {
+        socket: (!options.once).then(|| client::path(&context.root)),
+        listen: listen.0.filter(|_| !options.once),
+        sources: socket::Sources {
+            latest,
+            happened,
+            engine: inputs.clone(),
+        },
+        store: store.clone(),
+        deliver_to,
+    })?;
+    let machine = Machine::new(gather::options(context, &rules.settings));
+    let cadences = engine::cadences(&rules.settings);
+    let mut engine = Engine::new(
+        rules,
+        outlets,
+        || (clock::now(), clock::since_boot()),
+        boot.clone(),
+        opened.remembered,
+        parts,
+    );
+    engine.listening(io.listening);
+    if let Some(summary) = take_bringup(&state_directory) {
+        engine.bringup(summary);
+    }
+    signals(&inputs)?;
+    log::follow(&context.root, engine.log_cursor(), &inputs)?;
+    log::earlier_boots(&context.root, boot, engine.journal_cursor(), &inputs)?;
+    let sources = sources::Sources::start(&machine, &cadences, &inputs)?;
+    let mut notifier = notify::Notifier::new(options.once);
+    let began = Instant::now();
+    let mut wait = Duration::ZERO;
+    let ended = 'run: loop {
+        let mut next = queue.next(wait)?;
+        while let Some(input) = next {
+            for wish in engine.take(input) {
+                match wish {
+                    Wish::Stop(why) => break 'run why,
+                    Wish::Reload => {
+                        notifier.reloading();
+                        let loaded = self::rules(context, options);
+                        if let Ok(rules) = &loaded {
+                            delivery_settings.send_replace(delivery(&rules.settings, context));
+                        }
+                        engine::grant(&engine.reload(loaded), &sources, &engine);
+                        notifier.ready_again();
+                    }
+                    Wish::Read(_) | Wish::Release(_) | Wish::WatchGpus(_) | Wish::Cadences => {
+                        engine::grant(&[wish], &sources, &engine);
+                    }
+                }
+            }
+            next = queue.ready();
+        }
+        wait = engine.tick();
+        notifier.tell(&engine);
+        if options.once && (engine.all_told() || began.elapsed() > ONCE) {
+            break "run --once";
+        }
+        wait = wait.min(notifier.wait());
+    };
+    notifier.stopping();
+    sources.end();
+    let told = engine.all_told();
+    engine.farewell(ended);
+    let saved = store.flush(LAST_WRITE);
+    if !saved {
+        tracing::warn!("not everything could be written down at the end");
+    }
+    io.end(if options.once {
+        LAST_WRITE * 5
+    } else {
+        LAST_REPORTS
+    });
+    if !options.once {
+        gate::remove(&gate::path(&context.root));
+    }
+    Ok(if options.once && !told {
+        Exit::Error
+    } else {
+        Exit::Fine
+    })
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let mib = settings.inventory.spool_mib.value;
+    let bytes = Duration::try_from_secs_f64(mib)
+        .map_or(u64::MAX, |whole| whole.as_secs().max(1))
+        .saturating_mul(1 << 20);
+    Limits {
+        disk_bytes: bytes,
+        ..Limits::default()
+    }
+}
+
+/// SIGTERM and SIGINT end it, SIGHUP loads the configuration again.
+fn signals(inputs: &Inputs) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot catch signals")?;
+    let inputs = inputs.clone();
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let input = match signal {
+                    SIGHUP => Input::Reload,
+                    SIGINT => Input::Stop("SIGINT"),
+                    _ => Input::Stop("SIGTERM"),
+                };
+                if !inputs.put(input) {
+                    return;
+                }
+            }
+        })?;
+    Ok(())
+}
+
+/// The bring-up that is to be reported. Its file is taken away once its report is kept.
+fn take_bringup(state_directory: &Path) -> Option<BringupSummary> {
+    let path = state_directory.join(UNSENT_BRINGUP);
+    let bytes = fs::read(&path).ok()?;
+    // Reported twice is the same bring-up twice: the inventory knows it by when it began.
+    let taken = fs::remove_file(&path);
+    match (serde_json::from_slice(&bytes), taken) {
+        (Ok(summary), _) => Some(summary),
+        (Err(error), _) => {
+            tracing::warn!("{} is no bring-up: {error}", path.display());
+            None
+        }
+    }
+}
+
+/// Leaves a bring-up to be reported: to the service that runs, else to the next one.
+pub fn leave_bringup(context: &Context, summary: &BringupSummary) -> anyhow::Result<()> {
+    let question = protocol::Ask::Bringup {
+        summary: Box::new(summary.clone()),
+    };
+    if client::done(&client::path(&context.root), &question).is_ok() {
+        return Ok(());
+    }
+    let path = context.state_dir().join(UNSENT_BRINGUP);
+    let bytes = serde_json::to_vec(summary)?;
+    state::replace(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))
+}
