@@ -24,6 +24,7 @@ fn all() -> anyhow::Result<Vec<(String, String)>> {
         file::<cupel_model::Event>("event")?,
         file::<cupel_model::Platform>("platform")?,
         file::<cupel_model::Snapshot>("snapshot")?,
+        file::<cupel_agent::status::Status>("status")?,
     ])
 }
 

@@ -5,8 +5,8 @@ use anstyle::{AnsiColor, Style};
 use std::collections::BTreeMap;
 
 use cupel_model::{
-    CheckReport, Component, Event, Evidence, Finding, Mode, Performer, Remedy, RemedyAction,
-    Severity, Urgency, Verdict,
+    CheckReport, Component, Event, Evidence, Finding, Mode, NotRun, Performer, Remedy,
+    RemedyAction, Severity, Urgency, Verdict,
 };
 
 use super::table::{Grid, Layout};
@@ -196,21 +196,34 @@ pub fn event_grid(events: &[Event]) -> Grid {
 
 /// `Verdict: UNHEALTHY: 1 critical, 2 warnings (platform dgx-h100)`.
 pub fn verdict_line(report: &CheckReport, colour: bool) -> String {
-    let style = match report.verdict {
-        Verdict::Healthy => AnsiColor::Green.on_default().bold(),
-        Verdict::Degraded | Verdict::Unknown => AnsiColor::Yellow.on_default().bold(),
-        Verdict::Unhealthy => AnsiColor::Red.on_default().bold(),
-    };
-    let verdict = word(&report.verdict).to_uppercase();
     format!(
         "Verdict: {} - {}",
-        paint(&verdict, style, colour),
+        verdict(report.verdict, colour),
         verdict_reason(report)
     )
 }
 
-/// The verdict's reason in a few words.
+/// The verdict's word in capitals and its colour.
+pub fn verdict(verdict: Verdict, colour: bool) -> String {
+    let style = match verdict {
+        Verdict::Healthy => AnsiColor::Green.on_default().bold(),
+        Verdict::Degraded | Verdict::Unknown => AnsiColor::Yellow.on_default().bold(),
+        Verdict::Unhealthy => AnsiColor::Red.on_default().bold(),
+    };
+    paint(&word(&verdict).to_uppercase(), style, colour)
+}
+
+/// The verdict's reason in a few words, and the platform that it is held against.
 pub fn verdict_reason(report: &CheckReport) -> String {
+    let counts = verdict_counts(report);
+    match &report.platform {
+        Some(platform) => format!("{counts}, platform {platform}"),
+        None => format!("{counts}, no matching platform"),
+    }
+}
+
+/// The verdict's reason in numbers.
+pub fn verdict_counts(report: &CheckReport) -> String {
     let number = |severity: Severity| {
         report
             .findings
@@ -244,10 +257,6 @@ pub fn verdict_reason(report: &CheckReport) -> String {
             count(report.coverage.unknown.len(), "check")
         ));
     }
-    parts.push(match &report.platform {
-        Some(platform) => format!("platform {platform}"),
-        None => "no matching platform".to_owned(),
-    });
     parts.join(", ")
 }
 
@@ -264,16 +273,20 @@ pub fn coverage(report: &CheckReport, layout: Layout) -> String {
         ("unknown", &coverage.unknown),
         ("skipped", &coverage.skipped),
     ] {
-        let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for entry in list {
-            let reason = words::ranges(&printable(&entry.reason));
-            by_reason.entry(reason).or_default().push(&entry.check);
-        }
-        let rows: Vec<(String, String)> = by_reason
-            .into_iter()
-            .map(|(reason, checks)| (label.to_owned(), format!("{reason}: {}", checks.join(", "))))
-            .collect();
-        text.push_str(&layout.labelled(&rows, 2));
+        text.push_str(&layout.labelled(&not_run(label, list), 2));
     }
     text
+}
+
+/// Checks that did not come to a judgement, a row for each reason.
+pub fn not_run(label: &str, list: &[NotRun]) -> Vec<(String, String)> {
+    let mut by_reason: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for entry in list {
+        let reason = words::ranges(&printable(&entry.reason));
+        by_reason.entry(reason).or_default().push(&entry.check);
+    }
+    by_reason
+        .into_iter()
+        .map(|(reason, checks)| (label.to_owned(), format!("{reason}: {}", checks.join(", "))))
+        .collect()
 }

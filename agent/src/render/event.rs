@@ -49,6 +49,32 @@ pub fn text(event: &Event, layout: Layout) -> String {
     text
 }
 
+/// The event on one line, however long: time, severity, code, part, message, and what to do.
+pub fn line(event: &Event) -> String {
+    let time = event.time.map_or_else(
+        || NONE.to_owned(),
+        |time| time.to_string()[..TIME].to_owned(),
+    );
+    let severity = words::severity(event.severity);
+    let part = match (event.pci, &event.mig) {
+        (Some(pci), Some(mig)) => format!("{pci} {mig}"),
+        (Some(pci), None) => pci.to_string(),
+        (None, Some(mig)) => mig.clone(),
+        (None, None) => NONE.to_owned(),
+    };
+    let mut text = format!(
+        "{time:<TIME$}  {severity:<8}  {}  {part}  {}",
+        event.code, event.raw
+    );
+    if event.action != RemedyAction::None {
+        text.push_str(&format!("  -> {}", word(&event.action)));
+    }
+    if event.repeats > 1 {
+        text.push_str(&format!("  ({} times)", event.repeats));
+    }
+    words::one_line(&text)
+}
+
 /// What stands in the head behind the code.
 fn pieces(event: &Event) -> Vec<String> {
     let mut pieces = Vec::new();

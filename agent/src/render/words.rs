@@ -196,6 +196,12 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
+/// The text on one line: its line ends are `/`, its tabs spaces.
+pub fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().map(str::trim_end).collect();
+    printable(&lines.join(" / ")).replace('\t', " ")
+}
+
 /// `1 check`, `2 checks`.
 pub fn count(number: usize, noun: &str) -> String {
     if number == 1 {
