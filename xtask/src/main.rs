@@ -22,6 +22,7 @@ mod acceptance_kit;
 mod bringup;
 mod docs;
 mod fuzz_replay;
+mod kernels;
 mod process;
 mod schemas;
 mod sim;
@@ -73,6 +74,8 @@ enum Task {
     },
     /// The long repeats; figures go to docs/measurements
     Soak(soak::Options),
+    /// Build the GPU images that the worker carries, from crates/gpu-worker/kernels
+    Kernels(kernels::Options),
     /// Run every fuzz target's body over its seeds, on the stable compiler
     FuzzReplay,
     /// Build what tests/gpu-acceptance/run.sh needs, to be carried to a GPU machine
@@ -107,6 +110,7 @@ fn run(task: Task) -> anyhow::Result<u8> {
             sim::run(&scenario, &command, keep)
         }
         Task::Soak(options) => soak::run(&workspace, &options),
+        Task::Kernels(options) => kernels::run(&workspace, &options),
         Task::FuzzReplay => fuzz_replay::run(&workspace),
         Task::AcceptanceKit(options) => acceptance_kit::run(&workspace, &options),
     }

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 
 use crate::process;
 use crate::workspace::Workspace;
-use crate::{docs, schemas, tidy};
+use crate::{docs, kernels, schemas, tidy};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -32,6 +32,8 @@ enum Step {
     Tidy,
     /// docs/schemas and docs/checks are what the code says
     Generated,
+    /// The GPU images are what their sources give
+    Kernels,
     /// Everything compiles
     Build,
     /// All tests, with the fuzz seeds
@@ -134,6 +136,11 @@ fn take(workspace: &Workspace, step: Step) -> anyhow::Result<Tally> {
             tally.add(Tally::one(docs::run(workspace, true)? == 0, "docs/checks"));
             Ok(tally)
         }
+        Step::Kernels => Ok(match kernels::build(workspace, true)? {
+            kernels::Outcome::Fine => Tally::one(true, "kernels"),
+            kernels::Outcome::OutOfDate => Tally::one(false, "cargo xtask kernels --check"),
+            kernels::Outcome::Skipped(why) => Tally::not_run(&why),
+        }),
         Step::Build => {
             let built = workspace.cargo(&["build", "--workspace", "--locked"], &[])?;
             Ok(Tally::one(built, "cargo build --workspace"))

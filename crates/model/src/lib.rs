@@ -21,6 +21,7 @@ pub mod time;
 pub mod units;
 pub mod wire;
 pub mod worker;
+pub mod worker_burnin;
 
 pub use event::{Event, EventKind, LogSource};
 pub use finding::{

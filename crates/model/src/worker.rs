@@ -18,6 +18,7 @@ use crate::snapshot::{
     GpuClocks, GpuEcc, GpuEvent, GpuFabric, GpuIdentity, GpuMemory, GpuNvlinks, GpuPcie,
     GpuProcesses, GpuRemappedRows, GpuRetiredPages, GpuThermal, Problem,
 };
+use crate::worker_burnin::{BurnAnswer, BurnAsk};
 
 /// Version of this protocol; both sides must agree.
 pub const PROTOCOL: u32 = 1;
@@ -81,7 +82,7 @@ impl Group {
 }
 
 /// What the agent asks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
     /// Echoed in the answer.
     pub id: u64,
@@ -90,7 +91,7 @@ pub struct Request {
 }
 
 /// The requests there are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ask {
     /// Load the driver library, initialise it, list the GPUs.
@@ -118,6 +119,8 @@ pub enum Ask {
     },
     /// Let go of the driver: shut the library down, keep the process.
     Close,
+    /// Load and verify a GPU.
+    Burn(BurnAsk),
 }
 
 /// What the worker sends.
@@ -191,6 +194,8 @@ pub enum Answer {
     Watched(Watched),
     /// To [`Ask::Close`].
     Closed,
+    /// To [`Ask::Burn`].
+    Burn(BurnAnswer),
 }
 
 /// What came of watching for events.

@@ -4,6 +4,8 @@
 //! - Whatever the bytes are, the result is a message that answers the request or a typed error;
 //!   never a panic, never more memory than a frame may have.
 
+mod burn;
+
 use std::collections::BTreeSet;
 
 use cupel_model::Reading;
@@ -183,6 +185,7 @@ fn is_of_kind(answer: &Answer, ask: &Ask) -> bool {
         Answer::Opened(_) | Answer::Refused(_) => return matches!(ask, Ask::Open { .. }),
         Answer::Watched(_) => return matches!(ask, Ask::Watch { .. }),
         Answer::Closed => return matches!(ask, Ask::Close),
+        Answer::Burn(answer) => return burn::is_of_kind(answer, ask),
         Answer::Identity(_) => Group::Identity,
         Answer::Memory(_) => Group::Memory,
         Answer::Ecc(_) => Group::Ecc,
@@ -201,6 +204,7 @@ fn is_of_kind(answer: &Answer, ask: &Ask) -> bool {
 fn check(answer: &Answer) -> Result<(), FrameError> {
     match answer {
         Answer::Opened(opened) => check_list(opened)?,
+        Answer::Burn(answer) => burn::check(answer)?,
         Answer::Watched(Watched { events, problems }) => {
             let count = events.value().map_or(0, Vec::len);
             if count > EVENTS_MAX || problems.len() > GPUS_MAX + 1 {

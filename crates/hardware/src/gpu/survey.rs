@@ -78,7 +78,11 @@ pub fn fill(gpu: &mut Gpu, answer: Answer) {
         Answer::Fabric(fabric) => gpu.fabric = fabric,
         Answer::Processes(processes) => gpu.processes = processes,
         // No part of a GPU; the client asks for them by themselves.
-        Answer::Opened(_) | Answer::Refused(_) | Answer::Watched(_) | Answer::Closed => {}
+        Answer::Opened(_)
+        | Answer::Refused(_)
+        | Answer::Watched(_)
+        | Answer::Closed
+        | Answer::Burn(_) => {}
     }
 }
 
