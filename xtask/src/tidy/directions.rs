@@ -40,6 +40,7 @@ const AGENT: &str = "cupel";
 const NEVER_SHIPS: &[&str] = &[
     "cupel-e2e",
     "cupel-fake-driver",
+    "cupel-fleet",
     "cupel-fuzz-bodies",
     "cupel-gpu-acceptance",
     "cupel-rack",

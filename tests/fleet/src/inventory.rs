@@ -1,0 +1,164 @@
+//! An inventory as a process.
+
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::http::Api;
+use crate::process::{Running, program};
+
+/// How long it may take to listen.
+const START: Duration = Duration::from_secs(60);
+
+/// An inventory with its tokens.
+#[derive(Debug)]
+pub struct Inventory {
+    /// The process.
+    pub process: Running,
+    /// `http://127.0.0.1:PORT`.
+    pub url: String,
+    /// What its data are in.
+    pub data: PathBuf,
+    /// The token of its administrator.
+    pub admin: String,
+    /// A one-time way in for a browser.
+    pub login: Option<String>,
+    listen: String,
+    more: Vec<String>,
+}
+
+/// A port of loopback that nobody uses now.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+impl Inventory {
+    /// Starts one with its data below `directory`; `more` are further options of `serve`.
+    ///
+    /// # Errors
+    /// It does not come up; the message holds what it said.
+    pub fn start(directory: &Path, more: &[&str]) -> Result<Self> {
+        let listen = format!("127.0.0.1:{}", free_port()?);
+        Self::start_at(directory, &listen, more)
+    }
+
+    /// The same at an address of the caller's.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_at(directory: &Path, listen: &str, more: &[&str]) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let data = directory.join("inventory");
+        let more: Vec<String> = more.iter().map(|&option| option.to_owned()).collect();
+        let process = serve(&data, listen, &more, &directory.join("inventory.log"))?;
+        let url = format!("http://{listen}");
+        wait_for(&url, &process)?;
+        let said = process.said();
+        let token_file = directory.join("admin.token");
+        let admin = match std::fs::read_to_string(&token_file) {
+            Ok(token) => token.trim().to_owned(),
+            Err(_) => {
+                let token = word_after(&said, "cupel_")
+                    .with_context(|| format!("no token in what it said: {said}"))?;
+                std::fs::write(&token_file, &token)?;
+                token
+            }
+        };
+        let login = said
+            .split_whitespace()
+            .rfind(|word| word.starts_with("http") && word.contains("/login?code="))
+            .map(str::to_owned);
+        Ok(Self {
+            process,
+            url,
+            data,
+            admin,
+            login,
+            listen: listen.to_owned(),
+            more,
+        })
+    }
+
+    /// Asks as its administrator.
+    pub fn api(&self) -> Api {
+        Api::new(&self.url, Some(&self.admin))
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// The program refuses.
+    pub fn token(&self, name: &str, scope: &str, node: Option<&str>) -> Result<String> {
+        let mut args = vec!["token", "create", name, "--scope", scope];
+        if let Some(node) = node {
+            args.extend(["--node", node]);
+        }
+        let data = self.data.display().to_string();
+        args.extend(["--data", &data]);
+        let log = self.data.with_extension(format!("token-{name}.log"));
+        let mut running = Running::start(&program("cupel-inventory")?, &args, &[], &log)?;
+        let until = Instant::now() + START;
+        while running.runs()? {
+            if Instant::now() > until {
+                bail!("token create does not end");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let said = running.said();
+        let token = said.split_whitespace().last().map(str::to_owned);
+        token.with_context(|| format!("no token: {said} {}", running.told()))
+    }
+
+    /// Kills it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// Starts it again on the same data and address.
+    ///
+    /// # Errors
+    /// It does not come up.
+    pub fn restart(&mut self) -> Result<()> {
+        let log = self.process.log.clone();
+        self.process = serve(&self.data, &self.listen, &self.more, &log)?;
+        wait_for(&self.url, &self.process)
+    }
+}
+
+fn serve(data: &Path, listen: &str, more: &[String], log: &Path) -> Result<Running> {
+    let mut args: Vec<OsString> = vec![
+        "serve".into(),
+        "--data".into(),
+        data.into(),
+        "--listen".into(),
+        listen.into(),
+    ];
+    args.extend(more.iter().map(OsString::from));
+    Running::start(&program("cupel-inventory")?, &args, &[], log)
+}
+
+fn wait_for(url: &str, process: &Running) -> Result<()> {
+    let api = Api::new(url, None);
+    let until = Instant::now() + START;
+    loop {
+        if api.get("/healthz").is_ok_and(|answer| answer.status == 200) {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            bail!("the inventory does not come up: {}", process.told());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The word that begins so.
+fn word_after(text: &str, start: &str) -> Option<String> {
+    let found = text.split_whitespace().find(|word| word.starts_with(start));
+    found.map(str::to_owned)
+}
