@@ -33,6 +33,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a killed command may take to die before waiting for it moves to a thread of its own.
 const DYING: Duration = Duration::from_secs(1);
 
+/// Most bytes that a pipe holds, without privileges.
+const PIPE_BYTES: usize = 1 << 20;
+
 /// What a command may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -126,6 +129,50 @@ pub fn run(
     arguments: &[&str],
     limits: Limits,
 ) -> Result<Output, CommandError> {
+    let mut kept = Vec::new();
+    let mut keep = |bytes: &[u8]| kept.extend_from_slice(bytes);
+    let output = go(root, program, arguments, limits, AtCap::Discard, &mut keep)?;
+    Ok(Output {
+        stdout: kept,
+        ..output
+    })
+}
+
+/// As [`run`], but standard output goes to `sink` as it comes and is not kept. A command that says
+/// more than its cap is killed: nobody would hear the rest.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn stream(
+    root: &Root,
+    program: &Path,
+    arguments: &[&str],
+    limits: Limits,
+    mut sink: impl FnMut(&[u8]),
+) -> Result<Output, CommandError> {
+    go(root, program, arguments, limits, AtCap::Kill, &mut sink)
+}
+
+/// What becomes of a command that says more than its cap.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtCap {
+    /// It goes on, unheard.
+    Discard,
+    /// It is killed.
+    Kill,
+}
+
+/// Where standard output goes.
+type Sink<'s> = &'s mut dyn FnMut(&[u8]);
+
+fn go(
+    root: &Root,
+    program: &Path,
+    arguments: &[&str],
+    limits: Limits,
+    at_cap: AtCap,
+    sink: Sink<'_>,
+) -> Result<Output, CommandError> {
     let name = program.display().to_string();
     if !root.is_live() {
         return Err(CommandError::NotLive { program: name });
@@ -144,7 +191,8 @@ pub fn run(
         }
     })?;
     let mut running = Running { child: Some(child) };
-    running.watch(until, limits).map_err(|error| match error {
+    let watched = running.watch(until, limits, at_cap, sink);
+    watched.map_err(|error| match error {
         Stop::System(errno) => CommandError::System {
             program: name,
             errno,
@@ -193,33 +241,44 @@ struct Running {
 }
 
 impl Running {
-    fn watch(&mut self, until: Instant, limits: Limits) -> Result<Output, Stop> {
+    fn watch(
+        &mut self,
+        until: Instant,
+        limits: Limits,
+        at_cap: AtCap,
+        sink: Sink<'_>,
+    ) -> Result<Output, Stop> {
         let Some(child) = &mut self.child else {
             return Err(Stop::System(Errno::ECHILD));
         };
         let pid = pid_of(child);
         let mut stdout = Stream::new(child.stdout.take(), limits.output_bytes)?;
         let mut stderr = Stream::new(child.stderr.take(), limits.output_bytes)?;
+        let mut errors = Vec::new();
+        let mut keep = |bytes: &[u8]| errors.extend_from_slice(bytes);
         while !has_ended(pid)? {
+            if stdout.truncated && at_cap == AtCap::Kill {
+                break;
+            }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Stop::TimedOut);
             }
             wait_for_output(&stdout, &stderr, left.min(LOOK));
-            stdout.drain()?;
-            stderr.drain()?;
+            stdout.drain(sink)?;
+            stderr.drain(&mut keep)?;
         }
         // What it had written before it ended is still in the pipes.
-        stdout.drain()?;
-        stderr.drain()?;
+        stdout.drain(sink)?;
+        stderr.drain(&mut keep)?;
         let status = self.end().ok_or(Errno::ECHILD)?;
         Ok(Output {
             status: status
                 .code()
                 .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
             truncated: stdout.truncated || stderr.truncated,
-            stdout: stdout.kept,
-            stderr: stderr.kept,
+            stdout: Vec::new(),
+            stderr: errors,
         })
     }
 
@@ -262,8 +321,8 @@ fn has_ended(pid: Pid) -> nix::Result<bool> {
 /// One of the child's outputs.
 struct Stream<R> {
     source: Option<R>,
-    kept: Vec<u8>,
-    cap: usize,
+    /// How much more is heard.
+    room: usize,
     truncated: bool,
 }
 
@@ -274,22 +333,28 @@ impl<R: Read + AsFd> Stream<R> {
         }
         Ok(Self {
             source,
-            kept: Vec::new(),
-            cap,
+            room: cap,
             truncated: false,
         })
     }
 
-    /// Takes what is there now.
-    fn drain(&mut self) -> nix::Result<()> {
+    /// Takes what is there now; of one who never stops, as much as a pipe can hold, so that the
+    /// deadline is looked at in between.
+    fn drain(&mut self, sink: Sink<'_>) -> nix::Result<()> {
         let mut buffer = [0_u8; 8192];
-        while let Some(source) = &mut self.source {
+        for _ in 0..PIPE_BYTES / buffer.len() {
+            let Some(source) = &mut self.source else {
+                break;
+            };
             match source.read(&mut buffer) {
                 Ok(0) => self.source = None,
                 Ok(count) => {
-                    let room = self.cap.saturating_sub(self.kept.len()).min(count);
-                    self.kept.extend_from_slice(&buffer[..room]);
-                    self.truncated |= room < count;
+                    let heard = self.room.min(count);
+                    if heard > 0 {
+                        sink(&buffer[..heard]);
+                    }
+                    self.room -= heard;
+                    self.truncated |= heard < count;
                 }
                 Err(error) => {
                     let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
@@ -355,6 +420,35 @@ mod tests {
         assert_eq!(output.stdout.len(), 1000);
         assert!(output.truncated);
         assert_eq!(output.status, 0);
+    }
+
+    #[test]
+    fn a_stream_is_given_on_as_it_comes_and_ends_at_its_cap() {
+        let limits = Limits {
+            output_bytes: 100_000,
+            ..Limits::default()
+        };
+        let sh = |script: &str| {
+            let mut heard = 0;
+            let output = stream(
+                &Root::live(),
+                Path::new("/bin/sh"),
+                &["-c", script],
+                limits,
+                |bytes| heard += bytes.len(),
+            );
+            (output.expect("sh runs"), heard)
+        };
+        let (output, heard) = sh("head -c 70000 /dev/zero; echo no >&2; exit 4");
+        assert_eq!((output.status, output.truncated, heard), (4, false, 70_000));
+        assert_eq!(
+            (output.stdout, output.stderr),
+            (Vec::new(), b"no\n".to_vec())
+        );
+        let began = Instant::now();
+        let (output, heard) = sh("cat /dev/zero");
+        assert!(output.truncated && heard == 100_000, "{heard}");
+        assert!(began.elapsed() < limits.time);
     }
 
     #[test]

@@ -41,12 +41,10 @@ impl Fragments {
     /// What a snapshot still lacks: until this is empty, judging it makes little sense. The
     /// management controller's sensors and events are not waited for.
     pub fn missing(&self) -> Vec<Source> {
-        let there = |source: Source| match source {
-            Source::Bmc => {
-                self.0.contains_key(&Source::Bmc) || self.0.contains_key(&Source::BmcDetails)
-            }
-            Source::BmcDetails => true,
-            other => self.0.contains_key(&other),
+        let read = |source: Source| self.0.contains_key(&source);
+        let there = |source: Source| {
+            let by_details = source == Source::Bmc && read(Source::BmcDetails);
+            read(source) || by_details || source == Source::BmcDetails
         };
         Source::ALL
             .into_iter()
@@ -156,10 +154,10 @@ impl Fragments {
     fn bmc(&self) -> Reading<Bmc> {
         let read = |source: Source| {
             let fragment = self.0.get(&source)?;
-            match &fragment.data {
-                Data::Bmc(bmc) => Some((fragment.since_boot, bmc)),
-                _ => None,
-            }
+            let Data::Bmc(bmc) = &fragment.data else {
+                return None;
+            };
+            Some((fragment.since_boot, bmc))
         };
         match (read(Source::Bmc), read(Source::BmcDetails)) {
             (None, None) => Reading::failed(UNREAD),

@@ -95,13 +95,14 @@ fn once(machine: &Machine, gpus: &mut Reader) -> Snapshot {
 
 /// Every source with its fragment; without one where the reader panicked.
 fn read_all(machine: &Machine, gpus: &mut Reader) -> Vec<(Source, Option<Fragment>)> {
-    let details = machine.options().with_bmc_details;
-    let wanted = Source::ALL.into_iter().filter(|source| match source {
-        Source::Gpu => false,
-        Source::Bmc => !details,
-        Source::BmcDetails => details,
-        _ => true,
-    });
+    let without = if machine.options().with_bmc_details {
+        Source::Bmc
+    } else {
+        Source::BmcDetails
+    };
+    let wanted = Source::ALL
+        .into_iter()
+        .filter(|source| ![Source::Gpu, without].contains(source));
     thread::scope(|scope| {
         let running: Vec<_> = wanted
             .map(|source| {

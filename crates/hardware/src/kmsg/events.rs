@@ -5,12 +5,14 @@
 //!   that was stored together with the events before it.
 //! - A message that may go on is held back until it is whole, or nothing came for [`QUIET`].
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use cupel_kernel_log::{Decoder, DriverVersion, Options};
 use cupel_model::{Event, Timestamp};
 
 use super::follow::{Follower, Record};
+use super::time;
 use super::wake::Waker;
 use crate::error::ReadError;
 use crate::root::Root;
@@ -29,9 +31,18 @@ const DRIVER: Duration = Duration::from_secs(2);
 pub struct LogStream {
     root: Root,
     decoder: Decoder,
-    /// The newest record.
-    last: Option<u64>,
+    /// The newest record that is done with.
+    done: Option<Place>,
+    /// Records behind it, while a message is held back: as many as a message can hold off.
+    open: VecDeque<Place>,
     clock_asked: Instant,
+}
+
+/// A record's number, and the kernel's time of it, where its header tells.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    sequence: u64,
+    time: Option<Duration>,
 }
 
 impl LogStream {
@@ -48,26 +59,47 @@ impl LogStream {
         Self {
             root: root.clone(),
             decoder,
-            last: after,
+            done: after.map(|sequence| Place {
+                sequence,
+                time: None,
+            }),
+            open: VecDeque::new(),
             clock_asked: Instant::now(),
         }
     }
 
     /// Takes one record.
     pub fn feed(&mut self, record: Record<'_>, sink: impl FnMut(u64, Event)) {
+        let last = self.open.back().or(self.done.as_ref());
+        let last = last.map(|place| place.sequence);
         if self.clock_asked.elapsed() >= CLOCK {
             self.clock_asked = Instant::now();
             self.decoder.set_boot_time(boot_time(&self.root));
         }
         // One without a number belongs to those before it.
-        let sequence = record.sequence.or(self.last).unwrap_or(0);
-        self.last = Some(sequence);
+        let sequence = record.sequence.or(last).unwrap_or(0);
         self.decoder.feed_record(sequence, record.bytes, sink);
+        self.open.push_back(Place {
+            sequence,
+            time: time(record.bytes),
+        });
+        self.settle();
     }
 
     /// Hands out what was held back because it might go on: nothing came for [`QUIET`].
     pub fn flush(&mut self, sink: impl FnMut(u64, Event)) {
         self.decoder.flush_records(sink);
+        self.settle();
+    }
+
+    /// Moves what nothing holds back any longer to what is done with.
+    fn settle(&mut self) {
+        let held = self.decoder.held().unwrap_or(u64::MAX);
+        while let Some(place) = self.open.pop_front_if(|place| place.sequence < held) {
+            // A record without a header has no time; that of the one before it stands.
+            let time = place.time.or(self.done.and_then(|done| done.time));
+            self.done = Some(Place { time, ..place });
+        }
     }
 
     /// Whether something is held back.
@@ -78,10 +110,13 @@ impl LogStream {
     /// The record after which to go on another time: every event of it and of those before it has
     /// been handed out, and none of a later one.
     pub fn cursor(&self) -> Option<u64> {
-        match self.decoder.held() {
-            Some(held) => held.checked_sub(1),
-            None => self.last,
-        }
+        self.done.map(|done| done.sequence)
+    }
+
+    /// The kernel's time of that record: by it the same records are known in the journal, when the
+    /// boot is over ([`journal::Followed`](crate::journal::Followed)).
+    pub fn followed_to(&self) -> Option<Duration> {
+        self.done.and_then(|done| done.time)
     }
 }
 
@@ -102,8 +137,13 @@ fn driver(root: &Root) -> Option<DriverVersion> {
 pub struct Batch {
     /// Events, each with the sequence number of its first record, in the order of these.
     pub events: Vec<(u64, Event)>,
-    /// Where to go on another time, to be stored together with the events.
+    /// Where to go on another time, to be stored together with the events. None where no record was
+    /// read yet, or where the log is another one from here on.
     pub cursor: Option<u64>,
+    /// The kernel's time of the record at the cursor, to be stored beside it with the boot's id:
+    /// after the next boot the journal may be asked for what came later
+    /// ([`journal::Followed`](crate::journal::Followed)).
+    pub followed_to: Option<Duration>,
     /// Records read.
     pub records: u64,
     /// Records that the kernel had overwritten before they could be read.
@@ -171,9 +211,10 @@ impl EventLog {
                 stream.flush(|sequence, event| events.push((sequence, event)));
             }
             batch.cursor = stream.cursor();
+            batch.followed_to = stream.followed_to();
             if step.restarted {
                 self.stream = LogStream::new(&self.root, None);
-                batch.cursor = None;
+                (batch.cursor, batch.followed_to) = (None, None);
             }
             let over = left.is_some_and(|left| left.is_zero());
             let came = step.records > 0 || step.lost > 0 || (held && quiet);

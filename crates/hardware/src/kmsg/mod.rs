@@ -21,6 +21,8 @@ pub use follow::{Follower, Record, Step};
 pub use once::{Summary, for_each};
 pub use wake::Waker;
 
+use std::time::Duration;
+
 const PATH: &str = "/dev/kmsg";
 
 /// Longest record that the kernel writes, with its properties (`PRINTKRB_RECORD_MAX` and before it
@@ -29,7 +31,16 @@ const RECORD_BYTES: usize = 16 * 1024;
 
 /// Sequence number of `PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT`.
 fn sequence(record: &[u8]) -> Option<u64> {
+    number(record, 1)
+}
+
+/// Time since boot of such a record.
+fn time(record: &[u8]) -> Option<Duration> {
+    number(record, 2).map(Duration::from_micros)
+}
+
+fn number(record: &[u8], at: usize) -> Option<u64> {
     let header = record.split(|b| *b == b';').next()?;
-    let field = header.split(|b| *b == b',').nth(1)?;
+    let field = header.split(|b| *b == b',').nth(at)?;
     std::str::from_utf8(field).ok()?.parse().ok()
 }
