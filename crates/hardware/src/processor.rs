@@ -152,14 +152,24 @@ fn cache_size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// What is run on a vector unit. Mark [`work`](Self::work) `#[inline(always)]`: only what is inlined
+/// is compiled for the unit.
+pub trait Work {
+    /// What it gives.
+    type Output;
+
+    /// Does it.
+    fn work(self) -> Self::Output;
+}
+
 /// A width of vector arithmetic that a processor may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VectorUnit {
     /// What every processor of this architecture has.
     Baseline,
-    /// AVX2, 256 bits (x86-64).
+    /// AVX2 and FMA, 256 bits (x86-64).
     Avx2,
-    /// AVX-512 F, BW, DQ and VL, 512 bits (x86-64).
+    /// AVX-512 F, BW, DQ and VL, and FMA, 512 bits (x86-64).
     Avx512,
 }
 
@@ -181,9 +191,10 @@ impl VectorUnit {
     pub fn is_available(self) -> bool {
         match self {
             Self::Baseline => true,
-            Self::Avx2 => is_x86_feature_detected!("avx2"),
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             Self::Avx512 => {
-                is_x86_feature_detected!("avx512f")
+                is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
@@ -200,6 +211,15 @@ impl VectorUnit {
         }
     }
 
+    /// Whether a fused multiplication and addition is one instruction of it.
+    pub fn is_fused(self) -> bool {
+        match self {
+            // Every aarch64 has it.
+            Self::Baseline => cfg!(target_arch = "aarch64"),
+            Self::Avx2 | Self::Avx512 => true,
+        }
+    }
+
     /// Those that this processor has, narrowest first.
     pub fn available() -> Vec<Self> {
         Self::ALL
@@ -208,19 +228,20 @@ impl VectorUnit {
             .collect()
     }
 
-    /// Runs `work` compiled for this unit, as far as it is inlined; `None` when the processor
-    /// lacks the unit. Arithmetic gives the same bits on every unit: nothing is fused.
-    pub fn run<R>(self, work: impl FnOnce() -> R) -> Option<R> {
+    /// Runs `work` compiled for this unit, as far as it is inlined. `None` when the processor
+    /// lacks the unit. Arithmetic gives the same bits on every unit: nothing is fused that is not
+    /// written so.
+    pub fn run<W: Work>(self, work: W) -> Option<W::Output> {
         if !self.is_available() {
             return None;
         }
         Some(match self {
-            Self::Baseline => work(),
+            Self::Baseline => work.work(),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `is_available` has just asked the processor for avx2.
+            // SAFETY: `is_available` has just asked the processor for these two.
             Self::Avx2 => unsafe { with_avx2(work) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `is_available` has just asked the processor for these four.
+            // SAFETY: `is_available` has just asked the processor for these five.
             Self::Avx512 => unsafe { with_avx512(work) },
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx2 | Self::Avx512 => return None,
@@ -229,15 +250,15 @@ impl VectorUnit {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn with_avx2<R>(work: impl FnOnce() -> R) -> R {
-    work()
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2<W: Work>(work: W) -> W::Output {
+    work.work()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-fn with_avx512<R>(work: impl FnOnce() -> R) -> R {
-    work()
+#[target_feature(enable = "fma,avx512f,avx512bw,avx512dq,avx512vl")]
+fn with_avx512<W: Work>(work: W) -> W::Output {
+    work.work()
 }
 
 #[cfg(test)]
@@ -304,9 +325,16 @@ mod tests {
         let cpus = allowed().expect("affinity");
         pin(cpus[0]).expect("pin");
         assert_eq!(allowed().expect("affinity"), vec![cpus[0]]);
-        let sum = || (1..100).map(|n| 1.0 / f64::from(n)).sum::<f64>().to_bits();
+        struct Sum;
+        impl Work for Sum {
+            type Output = u64;
+            #[inline(always)]
+            fn work(self) -> u64 {
+                (1..100).map(|n| 1.0 / f64::from(n)).sum::<f64>().to_bits()
+            }
+        }
         for unit in VectorUnit::available() {
-            assert_eq!(unit.run(sum), Some(sum()), "{}", unit.name());
+            assert_eq!(unit.run(Sum), Some(Sum.work()), "{}", unit.name());
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The arithmetic itself, as a processor does it under load.
 //!
 //! # Invariants
-//! - Nothing is fused and the order of every sum is fixed: each vector unit gives the same bits.
+//! - Nothing is fused that is not written so, and the order of every sum is fixed: each vector unit
+//!   gives the same bits.
 //! - A result is a list of words; a wrong step anywhere changes at least one of them.
 
-use cupel_hardware::processor::VectorUnit;
+use cupel_hardware::processor::{VectorUnit, Work};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,10 @@ pub enum Kernel {
     Fp64Mantissa,
     /// FP32 matrix product of random mantissas: the same bits everywhere.
     Fp32Mantissa,
+    /// The FP64 product by fused multiplications and additions: the unit that draws the most.
+    Fp64Fused,
+    /// The FP32 product by fused multiplications and additions.
+    Fp32Fused,
 }
 
 /// Independent chains of [`Kernel::IntegerMultiply`].
@@ -42,14 +47,19 @@ pub(super) const CHAIN_LANES: usize = 16;
 pub(super) const CHAIN_STEPS: u64 = 4_000;
 
 impl Kernel {
+    /// How many there are.
+    pub const COUNT: usize = 8;
+
     /// All, in the order in which they run.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; Self::COUNT] = [
         Self::IntegerMultiply,
         Self::IntegerChain,
         Self::Fp64Exact,
         Self::Fp32Exact,
         Self::Fp64Mantissa,
         Self::Fp32Mantissa,
+        Self::Fp64Fused,
+        Self::Fp32Fused,
     ];
 
     /// Its place in [`Self::ALL`].
@@ -61,6 +71,8 @@ impl Kernel {
             Self::Fp32Exact => 3,
             Self::Fp64Mantissa => 4,
             Self::Fp32Mantissa => 5,
+            Self::Fp64Fused => 6,
+            Self::Fp32Fused => 7,
         }
     }
 
@@ -73,6 +85,8 @@ impl Kernel {
             Self::Fp32Exact => "fp32-exact",
             Self::Fp64Mantissa => "fp64-mantissa",
             Self::Fp32Mantissa => "fp32-mantissa",
+            Self::Fp64Fused => "fp64-fused",
+            Self::Fp32Fused => "fp32-fused",
         }
     }
 
@@ -81,17 +95,24 @@ impl Kernel {
         match self {
             Self::IntegerMultiply => MULTIPLY_LANES as u64,
             Self::IntegerChain => 2 * CHAIN_LANES as u64,
-            Self::Fp64Exact | Self::Fp32Exact | Self::Fp64Mantissa | Self::Fp32Mantissa => {
-                AREA as u64
-            }
+            Self::Fp64Exact
+            | Self::Fp32Exact
+            | Self::Fp64Mantissa
+            | Self::Fp32Mantissa
+            | Self::Fp64Fused
+            | Self::Fp32Fused => AREA as u64,
         }
     }
 
     /// How many bits of a word are the result's.
     pub fn word_bits(self) -> u32 {
         match self {
-            Self::IntegerMultiply | Self::IntegerChain | Self::Fp64Exact | Self::Fp64Mantissa => 64,
-            Self::Fp32Exact | Self::Fp32Mantissa => 32,
+            Self::IntegerMultiply
+            | Self::IntegerChain
+            | Self::Fp64Exact
+            | Self::Fp64Mantissa
+            | Self::Fp64Fused => 64,
+            Self::Fp32Exact | Self::Fp32Mantissa | Self::Fp32Fused => 32,
         }
     }
 
@@ -101,9 +122,26 @@ impl Kernel {
             Self::IntegerMultiply => MULTIPLY_LANES as u64 * u64::from(MULTIPLY_STEPS),
             // Rotate, add, exclusive-or, rotate, exclusive-or.
             Self::IntegerChain => 5 * CHAIN_LANES as u64 * CHAIN_STEPS,
-            Self::Fp64Exact | Self::Fp32Exact | Self::Fp64Mantissa | Self::Fp32Mantissa => {
-                2 * (AREA * SIDE) as u64
-            }
+            Self::Fp64Exact
+            | Self::Fp32Exact
+            | Self::Fp64Mantissa
+            | Self::Fp32Mantissa
+            | Self::Fp64Fused
+            | Self::Fp32Fused => 2 * (AREA * SIDE) as u64,
+        }
+    }
+
+    /// Whether it needs a unit that multiplies and adds in one instruction; elsewhere it is very
+    /// slow.
+    pub(super) fn is_fused(self) -> bool {
+        match self {
+            Self::Fp64Fused | Self::Fp32Fused => true,
+            Self::IntegerMultiply
+            | Self::IntegerChain
+            | Self::Fp64Exact
+            | Self::Fp32Exact
+            | Self::Fp64Mantissa
+            | Self::Fp32Mantissa => false,
         }
     }
 
@@ -112,14 +150,13 @@ impl Kernel {
         match self {
             Self::IntegerMultiply => multiply_chain(seed, round),
             Self::IntegerChain => {
-                let mut state = chain_start(seed, round);
-                on(unit, &mut state, chain);
+                let state = on(unit, Chained(chain_start(seed, round)));
                 state.into_iter().flatten().collect()
             }
             Self::Fp64Exact => {
                 let (a, b) = integers(seed, self, round);
                 let real = |m: Vec<i32>| m.into_iter().map(f64::from).collect::<Vec<_>>();
-                product64(&real(a), &real(b), unit)
+                product64(real(a), real(b), unit, false)
             }
             Self::Fp32Exact => {
                 let (a, b) = integers(seed, self, round);
@@ -129,21 +166,21 @@ impl Kernel {
                         .map(|n| f32::from(i16::try_from(n).unwrap_or(i16::MAX)))
                         .collect::<Vec<_>>()
                 };
-                product32(&real(a), &real(b), unit)
+                product32(real(a), real(b), unit, false)
             }
-            Self::Fp64Mantissa => {
+            Self::Fp64Mantissa | Self::Fp64Fused => {
                 let (a, b) = mantissas(seed, self, round);
                 let real = |m: Vec<u64>| m.into_iter().map(f64::from_bits).collect::<Vec<_>>();
-                product64(&real(a), &real(b), unit)
+                product64(real(a), real(b), unit, self.is_fused())
             }
-            Self::Fp32Mantissa => {
+            Self::Fp32Mantissa | Self::Fp32Fused => {
                 let (a, b) = mantissas(seed, self, round);
                 let real = |m: Vec<u64>| {
                     m.into_iter()
                         .map(|bits| f32::from_bits(u32::try_from(bits).unwrap_or(u32::MAX)))
                         .collect::<Vec<_>>()
                 };
-                product32(&real(a), &real(b), unit)
+                product32(real(a), real(b), unit, self.is_fused())
             }
         }
     }
@@ -155,11 +192,11 @@ impl std::fmt::Display for Kernel {
     }
 }
 
-/// Runs `work` on `unit`, or as it is where the processor lacks it.
-#[inline(always)]
-fn on<T: ?Sized>(unit: VectorUnit, data: &mut T, work: impl Fn(&mut T)) {
-    if unit.run(|| work(&mut *data)).is_none() {
-        work(data);
+/// Runs `work` on `unit`.
+fn on<W: Work>(unit: VectorUnit, work: W) -> W::Output {
+    match unit.run(work) {
+        Some(output) => output,
+        None => unreachable!("units are chosen among those that there are"),
     }
 }
 
@@ -226,6 +263,20 @@ pub(super) fn chain_key(step: u64) -> u64 {
     step.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// A chain to be run.
+struct Chained(Chain);
+
+impl Work for Chained {
+    type Output = Chain;
+
+    #[inline(always)]
+    fn work(self) -> Chain {
+        let mut state = self.0;
+        chain(&mut state);
+        state
+    }
+}
+
 #[inline(always)]
 fn chain(state: &mut Chain) {
     let [left, right] = state;
@@ -238,31 +289,121 @@ fn chain(state: &mut Chain) {
     }
 }
 
-fn product64(a: &[f64], b: &[f64], unit: VectorUnit) -> Vec<u64> {
-    let mut c = vec![0.0_f64; AREA];
-    on(unit, c.as_mut_slice(), |c| accumulate(a, b, c));
+/// C += A * B, row by row, from zero.
+struct Product<T, S, const W: usize> {
+    a: Vec<T>,
+    b: Vec<T>,
+    zero: T,
+    step: S,
+}
+
+impl<T: Copy, S: Fn(T, T, T) -> T, const W: usize> Work for Product<T, S, W> {
+    type Output = Vec<T>;
+
+    #[inline(always)]
+    fn work(self) -> Vec<T> {
+        blocks::<T, W>(&self.a, &self.b, self.zero, self.step)
+    }
+}
+
+/// Columns of a block of FP64: two AVX-512 registers.
+const WIDTH64: usize = 16;
+/// Columns of a block of FP32.
+const WIDTH32: usize = 32;
+
+fn product64(a: Vec<f64>, b: Vec<f64>, unit: VectorUnit, fused: bool) -> Vec<u64> {
+    let zero = 0.0;
+    let c = if fused {
+        let step = |x: f64, y: f64, sum: f64| x.mul_add(y, sum);
+        on(unit, Product::<_, _, WIDTH64> { a, b, zero, step })
+    } else {
+        let step = |x: f64, y: f64, sum: f64| sum + x * y;
+        on(unit, Product::<_, _, WIDTH64> { a, b, zero, step })
+    };
     c.into_iter().map(f64::to_bits).collect()
 }
 
-fn product32(a: &[f32], b: &[f32], unit: VectorUnit) -> Vec<u64> {
-    let mut c = vec![0.0_f32; AREA];
-    on(unit, c.as_mut_slice(), |c| accumulate(a, b, c));
+fn product32(a: Vec<f32>, b: Vec<f32>, unit: VectorUnit, fused: bool) -> Vec<u64> {
+    let zero = 0.0;
+    let c = if fused {
+        let step = |x: f32, y: f32, sum: f32| x.mul_add(y, sum);
+        on(unit, Product::<_, _, WIDTH32> { a, b, zero, step })
+    } else {
+        let step = |x: f32, y: f32, sum: f32| sum + x * y;
+        on(unit, Product::<_, _, WIDTH32> { a, b, zero, step })
+    };
     c.into_iter().map(|x| u64::from(x.to_bits())).collect()
 }
 
-/// C += A * B, each element summed in the order of the inner index: vectors lie across columns.
+/// Rows of a block.
+const ROWS: usize = 4;
+
+/// A * B, each element summed in the order of the inner index. A block of four rows and `W` columns
+/// stays in registers over the whole sum: vectors lie across columns, and there are enough
+/// independent sums to keep every arithmetic unit busy.
 #[inline(always)]
-fn accumulate<T>(a: &[T], b: &[T], c: &mut [T])
-where
-    T: Copy + std::ops::Mul<Output = T> + std::ops::AddAssign,
-{
-    for (a, c) in a.chunks_exact(SIDE).zip(c.chunks_exact_mut(SIDE)) {
-        for (x, b) in a.iter().zip(b.chunks_exact(SIDE)) {
-            for (sum, y) in c.iter_mut().zip(b) {
-                *sum += *x * *y;
+fn blocks<T: Copy, const W: usize>(
+    a: &[T],
+    b: &[T],
+    zero: T,
+    step: impl Fn(T, T, T) -> T,
+) -> Vec<T> {
+    let panels: Vec<Vec<[T; W]>> = (0..SIDE / W).map(|panel| pack(b, panel, zero)).collect();
+    let mut c = vec![zero; AREA];
+    for (a, c) in a
+        .chunks_exact(ROWS * SIDE)
+        .zip(c.chunks_exact_mut(ROWS * SIDE))
+    {
+        let mut rows = a.chunks_exact(SIDE);
+        let mut row = || rows.next().unwrap_or_default();
+        let (a0, a1, a2, a3) = (row(), row(), row(), row());
+        for (number, panel) in panels.iter().enumerate() {
+            let [mut s0, mut s1, mut s2, mut s3] = [[zero; W]; ROWS];
+            let terms = a0.iter().zip(a1).zip(a2.iter().zip(a3));
+            for (((x0, x1), (x2, x3)), y) in terms.zip(panel) {
+                s0 = add(*x0, y, s0, &step);
+                s1 = add(*x1, y, s1, &step);
+                s2 = add(*x2, y, s2, &step);
+                s3 = add(*x3, y, s3, &step);
+            }
+            for (row, sums) in c.chunks_exact_mut(SIDE).zip([s0, s1, s2, s3]) {
+                if let Some(place) = row.chunks_exact_mut(W).nth(number) {
+                    place.copy_from_slice(&sums);
+                }
             }
         }
     }
+    c
+}
+
+/// One row of a block: every sum and its next term. Whole arrays go in and out, which is what makes
+/// the compiler keep them in vector registers in every build.
+#[inline(always)]
+fn add<T: Copy, const W: usize>(
+    x: T,
+    y: &[T; W],
+    mut sums: [T; W],
+    step: &impl Fn(T, T, T) -> T,
+) -> [T; W] {
+    let mut column = 0;
+    while column < W {
+        sums[column] = step(x, y[column], sums[column]);
+        column += 1;
+    }
+    sums
+}
+
+/// The columns of a panel, row by row.
+fn pack<T: Copy, const W: usize>(b: &[T], panel: usize, zero: T) -> Vec<[T; W]> {
+    b.chunks_exact(SIDE)
+        .map(|row| {
+            let mut columns = [zero; W];
+            for (column, x) in columns.iter_mut().zip(row.iter().skip(panel * W)) {
+                *column = *x;
+            }
+            columns
+        })
+        .collect()
 }
 
 #[cfg(test)]

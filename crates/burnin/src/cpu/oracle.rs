@@ -27,7 +27,7 @@ pub(super) fn is_right(kernel: Kernel, seed: u64, round: u64, words: &[u64]) -> 
         Kernel::IntegerMultiply => words == closed_form(seed, round),
         Kernel::IntegerChain => goes_back(seed, round, words),
         Kernel::Fp64Exact | Kernel::Fp32Exact => freivalds(kernel, seed, round, words),
-        Kernel::Fp64Mantissa | Kernel::Fp32Mantissa => {
+        Kernel::Fp64Mantissa | Kernel::Fp32Mantissa | Kernel::Fp64Fused | Kernel::Fp32Fused => {
             let operands = mantissas(seed, kernel, round);
             let mut stream = Stream::new(!seed, kernel, round);
             (0..SAMPLES).all(|_| {
@@ -57,7 +57,7 @@ pub(super) fn truth(kernel: Kernel, seed: u64, round: u64) -> Vec<u64> {
                 })
                 .collect()
         }
-        Kernel::Fp64Mantissa | Kernel::Fp32Mantissa => {
+        Kernel::Fp64Mantissa | Kernel::Fp32Mantissa | Kernel::Fp64Fused | Kernel::Fp32Fused => {
             let operands = mantissas(seed, kernel, round);
             (0..AREA)
                 .map(|at| soft_element(kernel, &operands, at))
@@ -169,8 +169,12 @@ fn freivalds(kernel: Kernel, seed: u64, round: u64, words: &[u64]) -> bool {
 fn soft_element(kernel: Kernel, (a, b): &(Vec<u64>, Vec<u64>), at: usize) -> u64 {
     let format = format(kernel);
     (0..SIDE).fold(0, |sum, k| {
-        let product = format.multiply(a[at / SIDE * SIDE + k], b[k * SIDE + at % SIDE]);
-        format.add(sum, product)
+        let (a, b) = (a[at / SIDE * SIDE + k], b[k * SIDE + at % SIDE]);
+        if kernel.is_fused() {
+            format.multiply_add(a, b, sum)
+        } else {
+            format.add(sum, format.multiply(a, b))
+        }
     })
 }
 

@@ -6,8 +6,8 @@
 //! - Numbers are bits, so nothing can slip into a floating-point register on the way.
 //!
 //! # What is absent
-//! Negative, subnormal and infinite operands of [`Format::multiply`] and [`Format::add`]: the
-//! operands of the kernels are in [1, 2), their sums below 2^10.
+//! Negative, subnormal and infinite operands of [`Format::multiply`], [`Format::add`] and
+//! [`Format::multiply_add`]: the operands of the kernels are in [1, 2), their sums below 2^10.
 
 /// A binary format.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +82,20 @@ impl Format {
         let top = 127 - sum.leading_zeros();
         let carry = u64::from(top - GUARD - self.mantissa);
         self.pack(el + carry, sum, top)
+    }
+
+    /// `a * b + c`, rounded once. `a` and `b` are in [1, 2), `c` is zero or in [1, 2^16).
+    pub(super) fn multiply_add(self, a: u64, b: u64, c: u64) -> u64 {
+        let ((_, sa), (_, sb)) = (self.split(a), self.split(b));
+        // Both are in units of 2^(-2 * mantissa), in which every sum is exact.
+        let mut sum = u128::from(sa) * u128::from(sb);
+        if c != 0 {
+            let (ec, sc) = self.split(c);
+            let distance = u32::try_from(ec - self.bias).unwrap_or(0) + self.mantissa;
+            sum += u128::from(sc) << distance;
+        }
+        let top = 127 - sum.leading_zeros();
+        self.pack(self.bias + u64::from(top - 2 * self.mantissa), sum, top)
     }
 
     /// The bits of a whole number that this format holds exactly; a rounded one is `None`.
@@ -160,6 +174,23 @@ mod tests {
             prop_assert_eq!(FP32.multiply(bits(a), bits(b)), bits(a * b));
             prop_assert_eq!(FP32.add(bits(a), bits(b)), bits(a + b));
             prop_assert_eq!(FP32.add(bits(a), bits(tiny)), bits(a + tiny));
+        }
+
+        #[test]
+        fn agrees_with_the_hardware_when_fused(
+            a in 1.0_f64..2.0, b in 1.0_f64..2.0, c in 1.0_f64..1000.0,
+        ) {
+            let bits = f64::to_bits;
+            prop_assert_eq!(FP64.multiply_add(bits(a), bits(b), bits(c)), bits(a.mul_add(b, c)));
+            prop_assert_eq!(FP64.multiply_add(bits(a), bits(b), 0), bits(a.mul_add(b, 0.0)));
+        }
+
+        #[test]
+        fn agrees_with_the_hardware_when_fused_in_fp32(
+            a in 1.0_f32..2.0, b in 1.0_f32..2.0, c in 1.0_f32..1000.0,
+        ) {
+            let bits = |x: f32| u64::from(x.to_bits());
+            prop_assert_eq!(FP32.multiply_add(bits(a), bits(b), bits(c)), bits(a.mul_add(b, c)));
         }
 
         #[test]

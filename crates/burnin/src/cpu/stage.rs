@@ -52,11 +52,13 @@ struct Shared<'a> {
     /// the hardware's.
     planted: Mutex<Vec<Planted>>,
     /// Verified results, by processor and kernel.
-    verified: Vec<[AtomicU64; 6]>,
+    verified: Vec<[AtomicU64; Kernel::COUNT]>,
     /// Results and the nanoseconds that they took, by kernel.
-    computed: [(AtomicU64, AtomicU64); 6],
+    computed: [(AtomicU64, AtomicU64); Kernel::COUNT],
     cpus: &'a [u32],
     units: Vec<VectorUnit>,
+    /// Those that multiply and add in one instruction; all where none does.
+    fused: Vec<VectorUnit>,
     end: Instant,
     stop: AtomicBool,
 }
@@ -72,8 +74,8 @@ impl Shared<'_> {
         }
     }
 
-    fn counts(&self) -> Vec<[u64; 6]> {
-        let read = |counters: &[AtomicU64; 6]| {
+    fn counts(&self) -> Vec<[u64; Kernel::COUNT]> {
+        let read = |counters: &[AtomicU64; Kernel::COUNT]| {
             std::array::from_fn(|at| counters[at].load(Ordering::Relaxed))
         };
         self.verified.iter().map(read).collect()
@@ -123,7 +125,12 @@ impl Shared<'_> {
     /// Computes one result, plants what is to be planted, and brings it to the board.
     fn unit(&self, turn: usize, cpu: u32, kernel: Kernel, round: u64, repeat: usize) {
         let turn = turn + usize::try_from(round % 64).unwrap_or(0);
-        let unit = self.units[turn % self.units.len()];
+        let units = if kernel.is_fused() {
+            &self.fused
+        } else {
+            &self.units
+        };
+        let unit = units[turn % units.len()];
         let began = Instant::now();
         let mut words = kernel.compute(self.plan.seed.0, round, unit);
         for ((results, nanoseconds), of) in self.computed.iter().zip(Kernel::ALL) {
@@ -226,6 +233,7 @@ fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> S
         verified: cpus.iter().map(|_| Default::default()).collect(),
         computed: Default::default(),
         cpus,
+        fused: fused_units(),
         units: VectorUnit::available(),
         end: began + plan.budget(StageKind::Cpu),
         stop: AtomicBool::new(false),
@@ -286,6 +294,12 @@ fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> S
         ..StageResult::new(StageName::only(StageKind::Cpu))
     }
     .judged()
+}
+
+fn fused_units() -> Vec<VectorUnit> {
+    let all = VectorUnit::available();
+    let fused: Vec<_> = all.iter().copied().filter(|unit| unit.is_fused()).collect();
+    if fused.is_empty() { all } else { fused }
 }
 
 /// One thread a processor; tells progress until all have ended. A thread that died is `None`.
@@ -370,7 +384,10 @@ fn compare(
 
 /// Verified operations by kernel, how fast one processor does them, and how far the slowest
 /// processor is behind.
-fn measure(counts: &[[u64; 6]], computed: &[(AtomicU64, AtomicU64); 6]) -> Vec<Measured> {
+fn measure(
+    counts: &[[u64; Kernel::COUNT]],
+    computed: &[(AtomicU64, AtomicU64); Kernel::COUNT],
+) -> Vec<Measured> {
     let mut measured = Vec::new();
     for (place, (kernel, (results, nanoseconds))) in
         Kernel::ALL.into_iter().zip(computed).enumerate()
