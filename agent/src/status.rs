@@ -128,7 +128,7 @@ pub struct Inventory {
     pub last_delivered_at: Option<Timestamp>,
     /// Why the last attempt failed; null when it did not.
     pub last_error: Option<String>,
-    /// Reports dropped for lack of space since the last one that was delivered.
+    /// Reports dropped for lack of space since the service began.
     pub dropped: Dropped,
 }
 

@@ -1,14 +1,19 @@
-//! `cargo xtask docs`: docs/checks, generated from the text that `cupel explain` shows.
+//! `cargo xtask docs`: docs/checks, generated from the text that `cupel explain` shows, and
+//! docs/metrics.md, generated from the table that the metrics are made from.
 
 use crate::workspace::Workspace;
 
-/// Writes or checks docs/checks.
+/// Writes or checks docs/checks and docs/metrics.md.
 pub fn run(workspace: &Workspace, check: bool) -> anyhow::Result<u8> {
-    workspace.generated(
+    let again = "cargo xtask docs";
+    let checks = workspace.generated(
         "docs/checks",
         &cupel_health::docs(),
         |name| name.ends_with(".md"),
         check,
-        "cargo xtask docs",
-    )
+        again,
+    )?;
+    let page = [("metrics.md".to_owned(), cupel_agent::metrics::docs())];
+    let metrics = workspace.generated("docs", &page, |_| false, check, again)?;
+    Ok(checks.max(metrics))
 }

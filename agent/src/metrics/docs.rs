@@ -1,7 +1,7 @@
 //! The page of all metrics, made from the table that they are made from.
 
 use super::families::GROUPS;
-use super::text::Family;
+use super::family::Family;
 
 const HEAD: &str = "\
 # Metrics
@@ -32,7 +32,7 @@ What `/metrics` of `cupel run` gives, in the Prometheus text format. This page i
   expr: cupel_source_up == 0
   for: 15m
 - alert: CupelReportsWait
-  expr: time() - cupel_reports_oldest_waiting_timestamp_seconds > 3600
+  expr: min_over_time(cupel_reports_waiting[1h]) > 0
 - alert: CupelStateInMemory
   expr: cupel_state_saved == 0
   for: 15m

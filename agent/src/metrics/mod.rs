@@ -15,6 +15,8 @@
 
 mod docs;
 mod families;
+mod family;
+mod number;
 mod parts;
 mod text;
 mod view;

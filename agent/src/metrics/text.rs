@@ -1,4 +1,4 @@
-//! Families, numbers, labels, and the text that they become.
+//! Labels, and the text as it grows.
 //!
 //! # Invariants
 //! - HELP and TYPE come once, before the first sample of their family; a family without samples is
@@ -8,212 +8,17 @@
 //!   at which Prometheus stops reading, becomes U+FFFD.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
 
 use cupel_model::snapshot::NamedCounter;
-use cupel_model::units::{
-    Bytes, Celsius, GigabitsPerSecond, GigatransfersPerSecond, Hours, Joules, Megahertz, Percent,
-    Seconds, Watts,
-};
-use cupel_model::{Counter, Reading, Timestamp};
+use cupel_model::{Counter, Reading};
 
-use super::parts::Parts;
+use super::family::Family;
+use super::number::Number;
 
 /// Longest value of a label, in characters.
 pub(super) const LABEL_CHARS: usize = 256;
-
-/// What a number of a family is measured in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
-    /// A count, a flag, or a state.
-    None,
-    Amperes,
-    Bytes,
-    BytesPerSecond,
-    Celsius,
-    Hertz,
-    Joules,
-    /// A share, 0 to 1.
-    Ratio,
-    RevolutionsPerMinute,
-    Seconds,
-    /// Seconds since 1970-01-01T00:00:00Z.
-    Time,
-    TransfersPerSecond,
-    Volts,
-    Watts,
-}
-
-impl Unit {
-    /// How the family's name ends, before `_total`; and the unit in words.
-    pub(super) fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::None => ("", ""),
-            Self::Amperes => ("_amperes", "amperes"),
-            Self::Bytes => ("_bytes", "bytes"),
-            Self::BytesPerSecond => ("_bytes_per_second", "bytes per second"),
-            Self::Celsius => ("_celsius", "degrees Celsius"),
-            Self::Hertz => ("_hertz", "hertz"),
-            Self::Joules => ("_joules", "joules"),
-            Self::Ratio => ("_ratio", "ratio from 0 to 1"),
-            Self::RevolutionsPerMinute => ("_rpm", "revolutions per minute"),
-            Self::Seconds => ("_seconds", "seconds"),
-            Self::Time => ("_timestamp_seconds", "seconds since 1970-01-01 UTC"),
-            Self::TransfersPerSecond => ("_transfers_per_second", "transfers per second"),
-            Self::Volts => ("_volts", "volts"),
-            Self::Watts => ("_watts", "watts"),
-        }
-    }
-}
-
-/// Type of a family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Goes up and down.
-    Gauge,
-    /// Only grows, or begins anew.
-    Counter,
-}
-
-impl Kind {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Gauge => "gauge",
-            Self::Counter => "counter",
-        }
-    }
-}
-
-/// The code that gives a family's samples.
-pub(super) type Samples = for<'p, 'v, 's> fn(&'p Parts<'v>, &'s mut Sink);
-
-/// One metric: its samples differ by their labels.
-pub(super) struct Family {
-    pub name: &'static str,
-    pub kind: Kind,
-    pub unit: Unit,
-    /// Labels that a sample may have.
-    pub labels: &'static [&'static str],
-    /// One sentence; it names the unit.
-    pub help: &'static str,
-    pub samples: Samples,
-}
-
-impl Family {
-    pub(super) const fn gauge(
-        name: &'static str,
-        unit: Unit,
-        labels: &'static [&'static str],
-        help: &'static str,
-        samples: Samples,
-    ) -> Self {
-        Self {
-            name,
-            kind: Kind::Gauge,
-            unit,
-            labels,
-            help,
-            samples,
-        }
-    }
-
-    pub(super) const fn counter(
-        name: &'static str,
-        unit: Unit,
-        labels: &'static [&'static str],
-        help: &'static str,
-        samples: Samples,
-    ) -> Self {
-        Self {
-            kind: Kind::Counter,
-            ..Self::gauge(name, unit, labels, help, samples)
-        }
-    }
-
-    /// Always 1; what it says is in its labels.
-    pub(super) const fn info(
-        name: &'static str,
-        labels: &'static [&'static str],
-        help: &'static str,
-        samples: Samples,
-    ) -> Self {
-        Self::gauge(name, Unit::None, labels, help, samples)
-    }
-}
-
-/// Families of one subject.
-pub(super) struct Group {
-    pub title: &'static str,
-    /// Label `source` of readings of this group that have no value.
-    pub source: &'static str,
-    pub families: &'static [Family],
-}
-
-/// A sample's value, in the base unit.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Number {
-    Whole(u64),
-    Real(f64),
-    /// A count of nanoseconds, written in seconds to the last digit.
-    Nanoseconds(u64),
-    /// Microseconds since 1970, written in seconds to the last digit.
-    Microseconds(i64),
-}
-
-impl Number {
-    fn is_finite(self) -> bool {
-        match self {
-            Self::Real(value) => value.is_finite(),
-            Self::Whole(_) | Self::Nanoseconds(_) | Self::Microseconds(_) => true,
-        }
-    }
-
-    fn push_to(self, out: &mut String) {
-        // Writing to a string does not fail.
-        let _ = match self {
-            Self::Whole(value) => write!(out, "{value}"),
-            Self::Real(value) => write!(out, "{value}"),
-            Self::Nanoseconds(count) => {
-                let (whole, rest) = (count / 1_000_000_000, count % 1_000_000_000);
-                write!(out, "{whole}.{rest:09}")
-            }
-            Self::Microseconds(count) => {
-                let sign = if count < 0 { "-" } else { "" };
-                let count = count.unsigned_abs();
-                write!(out, "{sign}{}.{:06}", count / 1_000_000, count % 1_000_000)
-            }
-        };
-    }
-}
-
-macro_rules! numbers {
-    ($($from:ty => |$value:ident| $number:expr;)*) => {
-        $(impl From<$from> for Number {
-            fn from($value: $from) -> Self { $number }
-        })*
-    };
-}
-
-numbers! {
-    u64 => |value| Self::Whole(value);
-    u32 => |value| Self::Whole(u64::from(value));
-    usize => |value| Self::Whole(u64::try_from(value).unwrap_or(u64::MAX));
-    bool => |value| Self::Whole(u64::from(value));
-    f64 => |value| Self::Real(value);
-    Timestamp => |time| Self::Microseconds(time.microseconds());
-    Bytes => |bytes| Self::Whole(bytes.get());
-    Celsius => |celsius| Self::Real(celsius.get());
-    Watts => |watts| Self::Real(watts.get());
-    Joules => |joules| Self::Real(joules.get());
-    Seconds => |seconds| Self::Real(seconds.get());
-    Hours => |hours| Self::Whole(hours.get().saturating_mul(3600));
-    Megahertz => |clock| Self::Whole(u64::from(clock.get()) * 1_000_000);
-    Percent => |percent| Self::Real(percent.get() / 100.0);
-    GigabitsPerSecond => |rate| Self::Real(rate.get() * 1e9 / 8.0);
-    GigatransfersPerSecond => |speed| Self::Real(speed.get() * 1e9);
-}
 
 /// Writes `name="value"` behind what is there; nothing when the value is empty.
 pub(super) fn label(out: &mut String, name: &str, value: &str) {

@@ -56,7 +56,7 @@ pub struct Own {
 pub struct SourceState {
     /// Its name.
     pub name: String,
-    /// Whether its last read came back in time.
+    /// Whether its last read gave something.
     pub up: bool,
     /// Age of what it last gave; none when it never gave anything.
     pub age_seconds: Option<Seconds>,

@@ -2,8 +2,9 @@
 
 use cupel_model::snapshot::BmcSensor;
 
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::{Parts, said};
-use crate::metrics::text::{Family, Group, Sink, Unit};
+use crate::metrics::text::Sink;
 
 /// Units of the IPMI specification that have a family of their own, in the order of the families.
 const CELSIUS: &str = "degrees C";

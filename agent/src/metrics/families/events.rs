@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use cupel_model::{EventKind, LogSource, PciAddress};
 
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::Parts;
-use crate::metrics::text::{Family, Group, Sink, Unit, labels};
+use crate::metrics::text::{Sink, labels};
 use crate::render::words::word;
 
 /// Most samples of kernel events.

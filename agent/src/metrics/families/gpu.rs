@@ -2,8 +2,9 @@
 
 use cupel_model::snapshot::Gpu;
 
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::{GPU, Parts, said};
-use crate::metrics::text::{Family, Group, Sink, Unit};
+use crate::metrics::text::Sink;
 
 /// Recovery actions that NVML names; `none` is well.
 const RECOVERY_ACTIONS: &[&str] = &[

@@ -3,8 +3,9 @@
 use cupel_model::snapshot::EccCounts;
 
 use super::gpu::each;
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::GPU;
-use crate::metrics::text::{Family, Group, Sink, Unit};
+use crate::metrics::text::Sink;
 
 pub(super) const GROUP: Group = Group {
     title: "GPU memory and ECC",

@@ -1,8 +1,9 @@
 //! GPU clocks, what holds them down, utilisation, and the PCIe link as the driver sees it.
 
 use super::gpu::each;
+use crate::metrics::family::{Family, Group, Unit};
+use crate::metrics::number::Number;
 use crate::metrics::parts::GPU;
-use crate::metrics::text::{Family, Group, Number, Unit};
 
 /// Reasons that NVML names.
 const THROTTLE_REASONS: &[&str] = &[

@@ -3,8 +3,9 @@
 use cupel_model::Snapshot;
 use cupel_model::snapshot::Filesystem;
 
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::{Parts, said};
-use crate::metrics::text::{Family, Group, Unit, labels};
+use crate::metrics::text::labels;
 
 pub(super) const GROUP: Group = Group {
     title: "Host memory, file systems, temperatures",

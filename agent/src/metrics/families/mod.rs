@@ -16,7 +16,7 @@ mod service;
 mod verdict;
 mod writing;
 
-use super::text::Group;
+use super::family::Group;
 
 /// All of them.
 pub(super) const GROUPS: &[Group] = &[

@@ -1,7 +1,7 @@
 //! Network interfaces that are backed by a device.
 
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::{INTERFACE, said};
-use crate::metrics::text::{Family, Group, Unit};
 
 pub(super) const GROUP: Group = Group {
     title: "Network interfaces",

@@ -2,8 +2,9 @@
 
 use cupel_model::snapshot::WorkerState;
 
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::{said, shown};
-use crate::metrics::text::{Family, Group, Unit, labels};
+use crate::metrics::text::labels;
 use crate::render::words::word;
 
 /// States of a unit, as systemd names them.

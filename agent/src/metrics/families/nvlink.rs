@@ -1,8 +1,8 @@
 //! NVLinks, the fabric that they make, and NVSwitches.
 
 use super::gpu::each;
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::{NVLINK, said, shown};
-use crate::metrics::text::{Family, Group, Unit};
 
 /// States of a GPU's registration in the fabric; `completed` is well.
 const FABRIC_STATES: &[&str] = &["not-supported", "not-started", "in-progress", "completed"];

@@ -2,8 +2,9 @@
 
 use cupel_model::snapshot::NvmeHealth;
 
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::{DRIVE, Parts, said};
-use crate::metrics::text::{Family, Group, Sink, Unit};
+use crate::metrics::text::Sink;
 
 /// Bits of the critical warning (NVM Express Base Specification 2.0, log page 02h).
 const WARNINGS: &[&str] = &[

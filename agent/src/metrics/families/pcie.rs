@@ -6,8 +6,9 @@
 
 use cupel_model::snapshot::{NamedCounter, PciDevice};
 
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::{PCI, Part, Parts};
-use crate::metrics::text::{Family, Group, Sink, Unit};
+use crate::metrics::text::Sink;
 
 /// Names of the kernel's own sums, and what is summed.
 const SUMS: [(&str, &str); 3] = [

@@ -1,7 +1,9 @@
 //! RDMA adapters and their ports.
 
+use crate::metrics::family::{Family, Group, Unit};
+use crate::metrics::number::Number;
 use crate::metrics::parts::{DEVICE, PORT, Parts, said};
-use crate::metrics::text::{Family, Group, Number, Sink, Unit};
+use crate::metrics::text::Sink;
 
 /// Logical states of a port, as the kernel names them.
 const STATES: &[&str] = &["ACTIVE", "ACTIVE_DEFER", "ARMED", "DOWN", "INIT"];

@@ -1,7 +1,8 @@
 //! The service itself, and its reports to the inventory.
 
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::Parts;
-use crate::metrics::text::{Family, Group, Sink, Unit, labels};
+use crate::metrics::text::{Sink, labels};
 use crate::metrics::view::{ProcessUse, Reporting, SourceState};
 
 pub(super) const GROUP: Group = Group {
@@ -39,7 +40,7 @@ pub(super) const GROUP: Group = Group {
             "cupel_source_up",
             Unit::None,
             &["source"],
-            "1 if the last read of a source came back in time, 0 if not.",
+            "1 if the last read of a source gave something, 0 if it gave nothing or was not read yet.",
             |at, out| sources(at, out, |out, at, is| out.put(at, &[], is.up)),
         ),
         Family::gauge(

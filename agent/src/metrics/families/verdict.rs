@@ -3,8 +3,9 @@
 use cupel_model::wire::Tracked;
 use cupel_model::{Confidence, Mode, Severity, Verdict};
 
+use crate::metrics::family::{Family, Group, Unit};
 use crate::metrics::parts::Parts;
-use crate::metrics::text::{Family, Group, Sink, Unit, labels};
+use crate::metrics::text::{Sink, labels};
 use crate::render::words::word;
 
 const VERDICTS: [Verdict; 4] = [

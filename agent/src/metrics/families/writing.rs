@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::metrics::text::{Family, Group, Unit};
+use crate::metrics::family::{Family, Group, Unit};
 
 pub(super) const GROUP: Group = Group {
     title: "What is missing from these metrics",

@@ -14,7 +14,8 @@ use cupel_model::{ComponentKind, Confidence, Counter, EventKind, LogSource, Read
 use proptest::prelude::*;
 
 use super::families::GROUPS;
-use super::text::{Family, Kind, LABEL_CHARS, Unit, labels};
+use super::family::{Family, Kind, Unit};
+use super::text::{LABEL_CHARS, labels};
 use super::{Own, View, docs, exposition};
 use node::{everything, named, time};
 use parse::Read;

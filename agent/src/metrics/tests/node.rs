@@ -274,7 +274,7 @@ pub(super) fn tracked(finding: Finding) -> Tracked {
     let since = time("2026-01-02T03:00:00.25Z");
     let part = &finding.component;
     Tracked {
-        id: format!("{}/{:?}/{:?}", finding.code, part.kind, part.slot),
+        id: format!("{}/{:?}/{}", finding.code, part.slot, finding.summary),
         finding: Finding {
             since: Some(since),
             confidence: Confidence::Confirmed,
