@@ -25,8 +25,8 @@ mod delivery;
 mod store;
 
 pub use delivery::{
-    Backoff, Delivered, Delivery, DeliveryError, DeliverySettings, Outcome, WantedNews,
-    check_url, delay,
+    Backoff, Delivered, Delivery, DeliveryError, DeliverySettings, Outcome, WantedNews, check_url,
+    delay,
 };
 pub use store::{
     Change, Class, CommitError, Committed, EventRow, KernelCursor, Limits, OpenError, Opened,

@@ -89,15 +89,15 @@ pub enum StoreError {
         /// What was found.
         why: String,
     },
-    /// SQLite's word.
-    #[error("cannot {action} in {path}")]
+    /// SQLite's word. It is no source: the chain beneath says the same once more.
+    #[error("cannot {action} in {path}: {cause}")]
     Sqlite {
         /// What was tried.
         action: &'static str,
         /// The file.
         path: PathBuf,
         /// Why not.
-        source: rusqlite::Error,
+        cause: rusqlite::Error,
     },
     /// The lock is another's.
     #[error(transparent)]
@@ -109,7 +109,7 @@ impl StoreError {
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { .. } => true,
-            Self::Sqlite { source, .. } => is_damage(source),
+            Self::Sqlite { cause, .. } => is_damage(cause),
             Self::File { .. } | Self::InTheWay { .. } | Self::Newer { .. } | Self::InUse(_) => {
                 false
             }

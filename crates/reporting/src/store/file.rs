@@ -3,9 +3,13 @@
 //! # Invariants
 //! - Everything is inside one directory that is this crate's own (0700), in files of 0600; no link
 //!   is followed out of it.
-//! - One process at a time; `sqlite3` may read beside it.
+//! - One process at a time; `sqlite3` may read beside it, and for as long as it does, nothing is
+//!   written.
 //! - A damaged file is never written to and never deleted at once: it gets another name, and the
 //!   last [`SET_ASIDE_KEPT`] are kept.
+//! - What was delivered can be deleted on a disk without room: the rollback journal keeps its
+//!   [`RESERVE`], and deleting needs no other. A write-ahead log could not promise that: what it
+//!   holds must grow the file before the log has room again, and on a full disk neither comes first.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
@@ -25,19 +29,22 @@ use super::schema;
 const DIRECTORY: &str = "service";
 const FILE: &str = "store.sqlite3";
 const LOCK: &str = "lock";
+/// SQLite's name for what lies beside a file.
+const JOURNAL: &str = "-journal";
 const DAMAGED: &str = "damaged-";
 
 /// Damaged files that are kept: enough to see whether it happens again and again.
 const SET_ASIDE_KEPT: usize = 2;
 
-/// How long another reader of the file, `sqlite3` or a backup, is waited for.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long another reader of the file, `sqlite3` or a backup, is waited for; then there is memory.
+const BUSY: Duration = Duration::from_millis(500);
 
-/// Bytes of the write-ahead log that stay allocated: room that a full disk cannot take away.
-const WAL_BYTES: i64 = 1 << 20;
+/// Bytes of the rollback journal that stay allocated: room that a full disk cannot take away. A
+/// deletion changes about ten pages of 4 KiB.
+const RESERVE: u64 = 256 << 10;
 
-/// Pages of 4 KiB after which the log is copied into the file; about [`WAL_BYTES`].
-const WAL_PAGES: i64 = 256;
+/// What stands in the row that makes the reserve.
+const RESERVED: &str = "reserve";
 
 /// Prepared statements that are kept: more than there are.
 const STATEMENTS: usize = 32;
@@ -78,8 +85,8 @@ impl Directory {
         self.path.join(FILE)
     }
 
-    /// Puts the file away; what is in its log goes with it, so that it cannot be taken for the log
-    /// of the new one.
+    /// Puts the file away; its journal goes with it, so that it cannot be taken for that of the new
+    /// one.
     pub fn set_aside(&self, why: String, now: Timestamp) -> Result<SetAside, StoreError> {
         let stamp: String = now
             .to_string()
@@ -93,9 +100,10 @@ impl Directory {
             to = self.path.join(format!("{DAMAGED}{stamp}-{number}.sqlite3"));
         }
         let from = self.file();
-        move_if_there(&with_suffix(&from, "-wal"), &with_suffix(&to, "-wal"))?;
+        for suffix in [JOURNAL, "-wal"] {
+            move_if_there(&with_suffix(&from, suffix), &with_suffix(&to, suffix))?;
+        }
         remove_if_there(&with_suffix(&from, "-shm"))?;
-        remove_if_there(&with_suffix(&from, "-journal"))?;
         move_if_there(&from, &to)?;
         sync(&self.path)?;
         // What cannot be deleted is only in the way of nobody.
@@ -118,7 +126,9 @@ impl Directory {
         let surplus = kept.len().saturating_sub(SET_ASIDE_KEPT);
         for path in kept.drain(..surplus) {
             fs::remove_file(&path)?;
-            let _ = fs::remove_file(with_suffix(&path, "-wal"));
+            for suffix in [JOURNAL, "-wal"] {
+                let _ = fs::remove_file(with_suffix(&path, suffix));
+            }
         }
         Ok(())
     }
@@ -155,10 +165,10 @@ fn make(state_directory: &Path) -> Result<PathBuf, StoreError> {
 pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     prepare(path)?;
     let sql = |action| {
-        move |source| StoreError::Sqlite {
+        move |cause| StoreError::Sqlite {
             action,
             path: path.to_owned(),
-            source,
+            cause,
         }
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -184,6 +194,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
         .map_err(sql("check the state"))?;
     if word != "ok" {
         return Err(damaged(word));
+    }
+    // Without room now there may be some when it is opened again.
+    if let Err(error) = reserve(&connection, path) {
+        tracing::debug!(%error, "no room is reserved");
     }
     Ok(connection)
 }
@@ -227,39 +241,55 @@ fn guard(connection: &Connection) -> rusqlite::Result<()> {
 
 /// How the file is kept.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    // Before the first table, and before the log's mode writes the header: pages can be given back.
+    // Before the first table: pages can be given back.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    // Another mode, where the file system has no shared memory, is as safe and only slower.
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    connection.query_row("PRAGMA journal_mode = PERSIST", [], |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.query_row(
-        &format!("PRAGMA journal_size_limit = {WAL_BYTES}"),
-        [],
-        |_| Ok(()),
-    )?;
-    connection.query_row(
-        &format!("PRAGMA wal_autocheckpoint = {WAL_PAGES}"),
+        &format!("PRAGMA journal_size_limit = {RESERVE}"),
         [],
         |_| Ok(()),
     )
+}
+
+/// Sees to it that the journal has its reserve: what lies in it are the old contents of pages, so
+/// some are written and overwritten. They stay free in the file, which is room too.
+fn reserve(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let journal = with_suffix(path, JOURNAL);
+    if fs::metadata(journal).is_ok_and(|data| data.len() >= RESERVE) {
+        return Ok(());
+    }
+    let size = i64::try_from(RESERVE).unwrap_or(i64::MAX);
+    connection.execute(
+        "INSERT INTO refused (boot, sequence, class, size, at_microseconds, why, body)
+         VALUES ('', 0, 'changes', 0, 0, ?1, zeroblob(?2))",
+        (RESERVED, size),
+    )?;
+    connection.execute(
+        "UPDATE refused SET body = randomblob(?2) WHERE why = ?1",
+        (RESERVED, size),
+    )?;
+    connection
+        .execute("DELETE FROM refused WHERE why = ?1", [RESERVED])
+        .map(drop)
 }
 
 fn version(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let number = |pragma: &'static str| {
         connection
             .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i64>(0))
-            .map_err(|source| StoreError::Sqlite {
+            .map_err(|cause| StoreError::Sqlite {
                 action: "read the version of the state",
                 path: path.to_owned(),
-                source,
+                cause,
             })
     };
     let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|source| StoreError::Sqlite {
+        .map_err(|cause| StoreError::Sqlite {
             action: "read the tables",
             path: path.to_owned(),
-            source,
+            cause,
         })?;
     let application = number("application_id")?;
     let found = number("user_version")?;
@@ -291,7 +321,6 @@ fn sync(directory: &Path) -> Result<(), StoreError> {
         .map_err(file_error("sync", directory))
 }
 
-/// SQLite's names for what lies beside a file.
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);

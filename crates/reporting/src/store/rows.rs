@@ -64,10 +64,10 @@ impl Store {
     }
 
     fn did<T>(&self, action: &'static str, result: rusqlite::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|source| StoreError::Sqlite {
+        result.map_err(|cause| StoreError::Sqlite {
             action,
             path: self.path.clone(),
-            source,
+            cause,
         })
     }
 

@@ -3,7 +3,7 @@
 mod faults;
 mod order;
 mod priorities;
-#[path = "../../../tests/support/mod.rs"]
+#[path = "../../../tests/integration/support.rs"]
 mod support;
 
 use std::path::Path;

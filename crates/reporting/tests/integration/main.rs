@@ -1,0 +1,10 @@
+//! Tests of what the service sees of this crate: files, a real server, a real full disk, kill -9.
+
+mod damage;
+mod delivery;
+mod disk_full;
+mod kept;
+mod kill;
+mod proxy;
+mod support;
+mod tls;
