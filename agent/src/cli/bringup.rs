@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Format, note};
 use crate::render;
+use crate::service;
 
 /// Options of `cupel bringup`.
 #[derive(Debug, clap::Args)]
@@ -113,6 +114,9 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         note("bring-up was cancelled; run 'cupel bringup' again to go on where it was");
         return Ok(Exit::Unknown);
     };
+    if let Err(error) = service::leave_bringup(context, &settings, &report) {
+        note(&format!("the inventory will not hear of this bring-up: {error:#}"));
+    }
     tell(&report, context).context("cannot write the verdict")?;
     let blocked = args.strict
         && [&report.before, &report.after]

@@ -39,12 +39,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cupel_hardware::collect::Machine;
 use cupel_hardware::{clock, node};
-use cupel_model::wire::BringupSummary;
+use cupel_model::wire::{BringupStep, BringupSummary};
 use cupel_reporting::{DeliverySettings, Limits, Outbox, StartsAt};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::{broadcast, watch};
 
+use crate::bringup::BringupReport;
 use crate::bringup::drive::identity;
 use crate::config::{self, Listen, Settings};
 use crate::context::Context;
@@ -56,7 +57,7 @@ use input::{Input, Inputs};
 use store::Store;
 
 /// File in the state directory with a bring-up that is to be reported.
-pub const UNSENT_BRINGUP: &str = "unsent-bringup.json";
+const UNSENT_BRINGUP: &str = "unsent-bringup.json";
 
 /// Changes that a slow follower may fall behind.
 const FOLLOWED: usize = 1024;
@@ -284,8 +285,39 @@ fn take_bringup(state_directory: &Path) -> Option<BringupSummary> {
     }
 }
 
-/// Leaves a bring-up to be reported: to the service that runs, else to the next one.
-pub fn leave_bringup(context: &Context, summary: &BringupSummary) -> anyhow::Result<()> {
+/// A bring-up in short.
+fn in_short(report: &BringupReport) -> BringupSummary {
+    BringupSummary {
+        started_at: report.started_at,
+        finished_at: report.finished_at,
+        verdict: report.verdict,
+        reasons: report.reasons.clone(),
+        steps: report
+            .steps
+            .iter()
+            .map(|step| BringupStep {
+                name: step.name.name().to_owned(),
+                elapsed_seconds: step.elapsed_seconds,
+                detail: step.detail.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// Leaves a bring-up to be reported: to the service that runs, else to the next one. Only where an
+/// inventory is configured.
+///
+/// # Errors
+/// It cannot be written down.
+pub fn leave_bringup(
+    context: &Context,
+    settings: &Settings,
+    report: &BringupReport,
+) -> anyhow::Result<()> {
+    if settings.inventory.url.value.is_none() {
+        return Ok(());
+    }
+    let summary = in_short(report);
     let question = protocol::Ask::Bringup {
         summary: Box::new(summary.clone()),
     };
@@ -293,6 +325,6 @@ pub fn leave_bringup(context: &Context, summary: &BringupSummary) -> anyhow::Res
         return Ok(());
     }
     let path = context.state_dir().join(UNSENT_BRINGUP);
-    let bytes = serde_json::to_vec(summary)?;
+    let bytes = serde_json::to_vec(&summary)?;
     state::replace(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))
 }
