@@ -49,6 +49,19 @@ impl Rack {
         Ok(rack)
     }
 
+    /// The server was booted so many seconds ago, and what it logs from now on happens now. Without
+    /// this its clock stands still, so that the same scenario gives the same bytes.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn live(&mut self, uptime_seconds: u32) -> Result<()> {
+        let system = &mut self.machine.system;
+        system.live = true;
+        system.uptime_seconds = uptime_seconds.into();
+        system.booted_at = jiff::Timestamp::now().as_second() - i64::from(uptime_seconds);
+        self.write()
+    }
+
     /// Lets a fault happen now.
     ///
     /// # Errors

@@ -137,6 +137,8 @@ fn system(product: &'static str, sku: &'static str, bios: &'static str, node: u3
             0x0a1b_2c3d_0000_u64 + u64::from(node)
         ),
         uptime_seconds: 93_784,
+        booted_at: super::BOOTED_AT,
+        live: false,
         bmc: (5703, 0x2000, 1, 2),
     }
 }

@@ -51,6 +51,10 @@ pub(crate) struct System {
     pub machine_id: String,
     pub boot_id: String,
     pub uptime_seconds: u64,
+    /// Seconds since 1970.
+    pub booted_at: i64,
+    /// What is logged happens now.
+    pub live: bool,
     /// IANA enterprise number of the BMC's maker, its product id and firmware `major.minor`.
     pub bmc: (u32, u16, u8, u8),
 }
@@ -205,6 +209,9 @@ pub(crate) struct Unit {
     pub sub: String,
 }
 
+/// When a server whose clock stands still was booted: 2024-11-21T14:40:00Z.
+const BOOTED_AT: i64 = 1_732_200_000;
+
 impl Machine {
     /// The server of a platform in good order. `node` makes its serials its own.
     pub fn healthy(platform: &str, node: u32) -> Result<Self> {
@@ -275,7 +282,14 @@ impl Machine {
 
     /// Appends a record to the kernel log, a little later than the one before.
     pub fn log(&mut self, priority: u32, text: impl Into<String>) {
-        let microseconds = self.log.last().map_or(0, |r| r.microseconds) + 1_250;
+        let mut microseconds = self.log.last().map_or(0, |r| r.microseconds) + 1_250;
+        if self.system.live {
+            let booted_at = self.system.booted_at.saturating_mul(1_000_000);
+            let since = jiff::Timestamp::now()
+                .as_microsecond()
+                .saturating_sub(booted_at);
+            microseconds = microseconds.max(u64::try_from(since).unwrap_or(0));
+        }
         self.log.push(Record {
             priority,
             microseconds,

@@ -190,6 +190,8 @@ fn empty(
                 0x1122_3344_0000_u64 + u64::from(node)
             ),
             uptime_seconds: 1_204_331,
+            booted_at: super::BOOTED_AT,
+            live: false,
             bmc: (674, 0x0100, 7, 10),
         },
         cpu: sapphire_rapids(),

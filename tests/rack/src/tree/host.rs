@@ -98,9 +98,10 @@ fn processors(tree: &mut Tree, machine: &Machine) {
     for thread in 0..threads {
         stat.push_str(&format!("cpu{thread} 3626 0 1840 442515 5 0 89 0 0 0\n"));
     }
-    stat.push_str(
-        "intr 91823111\nctxt 223344112\nbtime 1732200000\nprocesses 88123\nprocs_running 1\nprocs_blocked 0\n",
-    );
+    stat.push_str(&format!(
+        "intr 91823111\nctxt 223344112\nbtime {}\nprocesses 88123\nprocs_running 1\nprocs_blocked 0\n",
+        machine.system.booted_at
+    ));
     tree.bytes("proc/stat", stat.into_bytes());
     for socket in 0..cpu.sockets {
         let hwmon = format!("sys/devices/platform/coretemp.{socket}/hwmon/hwmon{socket}");
