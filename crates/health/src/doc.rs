@@ -75,7 +75,9 @@ pub(crate) fn of(check: &Check) -> String {
             0 => "at once".to_owned(),
             seconds => format!("after {seconds} s without a break"),
         };
-        said.push_str(&format!("\nA finding is confirmed {when}: {because}.\n"));
+        said.push_str(&format!(
+            "\nWhile `cupel run` watches, a finding is confirmed {when}: {because}.\n"
+        ));
     }
     if check.mode == Mode::Observe {
         said.push_str(

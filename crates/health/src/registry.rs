@@ -67,10 +67,14 @@ pub struct Check {
 
 /// Every check, by code.
 pub const CHECKS: &[Check] = &[
+    checks::bmc_sensor_critical::CHECK,
+    checks::cpu_machine_check::CHECK,
     checks::cpu_offline::CHECK,
     checks::driver_absent::CHECK,
     checks::driver_mismatch::CHECK,
     checks::fabric_not_ready::CHECK,
+    checks::filesystem_errors::CHECK,
+    checks::filesystem_full::CHECK,
     checks::gpu_driver_hung::CHECK,
     checks::gpu_ecc_uncorrectable::CHECK,
     checks::gpu_memory_size::CHECK,
@@ -83,18 +87,26 @@ pub const CHECKS: &[Check] = &[
     checks::gpu_xid::CHECK,
     checks::kernel_log_unreadable::CHECK,
     checks::memory_dimm_missing::CHECK,
+    checks::memory_ecc_corrected::CHECK,
+    checks::memory_ecc_uncorrected::CHECK,
     checks::memory_size::CHECK,
     checks::nvlink_inactive::CHECK,
     checks::nvme_critical_warning::CHECK,
+    checks::nvme_errors::CHECK,
     checks::nvme_missing::CHECK,
     checks::nvswitch_missing::CHECK,
     checks::nvswitch_sxid::CHECK,
+    checks::pcie_aer_uncorrected::CHECK,
+    checks::pcie_link_errors::CHECK,
     checks::pcie_speed::CHECK,
     checks::pcie_width::CHECK,
     checks::platform_unmatched::CHECK,
+    checks::rdma_errors::CHECK,
+    checks::rdma_link_flaps::CHECK,
     checks::rdma_port_down::CHECK,
     checks::rdma_port_missing::CHECK,
     checks::rdma_port_rate::CHECK,
+    checks::sensor_critical::CHECK,
 ];
 
 /// Checks that only say whether something could be read.

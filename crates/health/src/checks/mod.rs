@@ -1,9 +1,13 @@
 //! One file a check: what it checks, why, what to do, where it comes from, and the check itself.
 
+pub mod bmc_sensor_critical;
+pub mod cpu_machine_check;
 pub mod cpu_offline;
 pub mod driver_absent;
 pub mod driver_mismatch;
 pub mod fabric_not_ready;
+pub mod filesystem_errors;
+pub mod filesystem_full;
 pub mod gpu_driver_hung;
 pub mod gpu_ecc_uncorrectable;
 pub mod gpu_memory_size;
@@ -18,15 +22,23 @@ mod gpu_xid_nvml;
 pub mod gpu_xid_rules;
 pub mod kernel_log_unreadable;
 pub mod memory_dimm_missing;
+pub mod memory_ecc_corrected;
+pub mod memory_ecc_uncorrected;
 pub mod memory_size;
 pub mod nvlink_inactive;
 pub mod nvme_critical_warning;
+pub mod nvme_errors;
 pub mod nvme_missing;
 pub mod nvswitch_missing;
 pub mod nvswitch_sxid;
+pub mod pcie_aer_uncorrected;
+pub mod pcie_link_errors;
 pub mod pcie_speed;
 pub mod pcie_width;
 pub mod platform_unmatched;
+pub mod rdma_errors;
+pub mod rdma_link_flaps;
 pub mod rdma_port_down;
 pub mod rdma_port_missing;
 pub mod rdma_port_rate;
+pub mod sensor_critical;

@@ -36,8 +36,9 @@ fn what_the_check_calls_provisional_stays_so() {
         confidence: Confidence::Provisional,
         ..on_gpu(WIDTH, 3)
     };
-    assert_eq!(stage.see(0, &[unsure.clone()]), [Raised]);
-    assert_eq!(stage.see(300, &[unsure]), []);
+    let unsure = [unsure];
+    assert_eq!(stage.see(0, &unsure), [Raised]);
+    assert_eq!(stage.see(300, &unsure), []);
     assert_eq!(stage.see(15, &[on_gpu(WIDTH, 3)]), [Confirmed]);
 }
 
