@@ -40,9 +40,8 @@ pub fn collect(root: &Root) -> (Vec<EdacCounter>, Vec<Problem>) {
 
 /// One memory controller: what no DIMM owns, then its DIMMs or ranks; rows where it has neither.
 fn controller(root: &Root, name: &str, counters: &mut Vec<EdacCounter>) -> Result<(), ReadError> {
-    let directory = format!("{CONTROLLERS}/{name}");
-    let at = Attributes::new(root, &directory);
-    let entries = root.names(&directory)?;
+    let at = Attributes::new(root, format!("{CONTROLLERS}/{name}"));
+    let entries = at.directory().names()?;
     counters.push(EdacCounter {
         name: name.to_owned(),
         label: Reading::absent("errors that no DIMM owns"),
@@ -52,8 +51,7 @@ fn controller(root: &Root, name: &str, counters: &mut Vec<EdacCounter>) -> Resul
     let owned = |entry: &&String| is_numbered(entry, "dimm") || is_numbered(entry, "rank");
     let mut modules = 0;
     for entry in entries.iter().filter(owned) {
-        let path = at.path(entry);
-        let at = Attributes::new(root, &path);
+        let at = at.below(entry);
         modules += 1;
         counters.push(EdacCounter {
             name: format!("{name}/{entry}"),
@@ -64,22 +62,17 @@ fn controller(root: &Root, name: &str, counters: &mut Vec<EdacCounter>) -> Resul
     }
     if modules == 0 {
         for row in entries.iter().filter(|entry| is_numbered(entry, "csrow")) {
-            rows(root, &format!("{name}/{row}"), &at.path(row), counters)?;
+            rows(&at.below(row), &format!("{name}/{row}"), counters)?;
         }
     }
     Ok(())
 }
 
 /// One row of an older driver: corrected errors by channel, uncorrected ones by row.
-fn rows(
-    root: &Root,
-    name: &str,
-    directory: &str,
-    counters: &mut Vec<EdacCounter>,
-) -> Result<(), ReadError> {
-    let at = Attributes::new(root, directory);
-    let channels: Vec<String> = root
-        .names(directory)?
+fn rows(at: &Attributes, name: &str, counters: &mut Vec<EdacCounter>) -> Result<(), ReadError> {
+    let channels: Vec<String> = at
+        .directory()
+        .names()?
         .iter()
         .filter_map(|file| file.strip_suffix("_ce_count").map(str::to_owned))
         .filter(|channel| is_numbered(channel, "ch"))

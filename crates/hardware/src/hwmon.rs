@@ -63,9 +63,10 @@ pub fn monitors(root: &Root) -> Result<Vec<Monitor>, ReadError> {
 /// # Errors
 /// As the system says.
 pub fn read(root: &Root, monitor: &Monitor) -> Result<Vec<Sensor>, ReadError> {
-    let at = Attributes::new(root, &monitor.directory);
-    let mut numbers: Vec<u32> = root
-        .names(&monitor.directory)?
+    let at = Attributes::new(root, monitor.directory.as_str());
+    let mut numbers: Vec<u32> = at
+        .directory()
+        .names()?
         .iter()
         .filter_map(|name| {
             name.strip_prefix("temp")?

@@ -46,21 +46,19 @@ pub fn collect(root: &Root) -> (Vec<NetworkInterface>, Vec<Problem>) {
 }
 
 fn one(root: &Root, name: &str) -> Option<NetworkInterface> {
-    let directory = format!("{CLASS}/{name}");
-    let at = Attributes::new(root, &directory);
+    let at = Attributes::new(root, format!("{CLASS}/{name}"));
     let device = at.path("device");
     if root.link(&device).is_err() && !root.exists(&device) {
         return None;
     }
-    let statistics = at.path("statistics");
-    let statistics = Attributes::new(root, &statistics);
+    let statistics = at.below("statistics");
     Some(NetworkInterface {
         name: name.to_owned(),
         pci: at.pci_address(),
         mac: at.value("address"),
         state: at.value("operstate"),
-        carrier: carrier(at),
-        rate_gbps: rate(at),
+        carrier: carrier(&at),
+        rate_gbps: rate(&at),
         mtu: at.number("mtu"),
         carrier_down_count: at.number("carrier_down_count"),
         driver: at.link_name("device/driver"),
@@ -75,7 +73,7 @@ fn one(root: &Root, name: &str) -> Option<NetworkInterface> {
 }
 
 /// Whether there is a carrier. An interface that is down does not say.
-fn carrier(at: Attributes<'_>) -> Reading<bool> {
+fn carrier(at: &Attributes) -> Reading<bool> {
     let carrier = at.parsed("carrier", "0 or 1", flag);
     if let Reading::Unsupported(_) = carrier {
         return Reading::failed(format!("{}: not told while it is down", at.path("carrier")));
@@ -84,7 +82,7 @@ fn carrier(at: Attributes<'_>) -> Reading<bool> {
 }
 
 /// Megabits a second; without a link the kernel says -1, or refuses.
-fn rate(at: Attributes<'_>) -> Reading<GigabitsPerSecond> {
+fn rate(at: &Attributes) -> Reading<GigabitsPerSecond> {
     let speed = at.number::<i64>("speed");
     if let Reading::Unsupported(_) = speed {
         return Reading::absent("no link, or a device without a rate");

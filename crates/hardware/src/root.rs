@@ -11,6 +11,8 @@
 //! # What is absent
 //! No writing. No following of mounts is prevented: a root may hold bind mounts.
 
+mod directory;
+
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -26,6 +28,8 @@ use nix::sys::inotify::{AddWatchFlags, Inotify};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use crate::error::{ReadError, reading};
+
+pub use directory::{Directory, Identity};
 
 /// Most bytes read from a file that holds one value. An attribute of sysfs is at most a page.
 pub const VALUE_CAP: usize = 64 * 1024;
@@ -136,7 +140,7 @@ impl Root {
         };
         let told = |errno| ReadError::from_errno(path, errno);
         let seen = fstat(confined.open(path, OFlag::O_PATH).map_err(told)?).map_err(told)?;
-        if SFlag::from_bits_truncate(seen.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        if !is_regular(&seen) {
             return Err(ReadError::NotRegular {
                 path: path.to_owned(),
             });
@@ -220,21 +224,7 @@ impl Root {
     /// As [`Self::read`]; and when the file is empty or no UTF-8.
     pub fn value(&self, path: &str) -> Result<String, ReadError> {
         let bytes = self.read(path, VALUE_CAP)?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            ReadError::malformed(
-                path,
-                1,
-                &String::from_utf8_lossy(error.as_bytes()),
-                "UTF-8 text",
-            )
-        })?;
-        let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
-        if text.is_empty() {
-            return Err(ReadError::Empty {
-                path: path.to_owned(),
-            });
-        }
-        Ok(text.to_owned())
+        trimmed_value(&bytes, || path.to_owned()).map(str::to_owned)
     }
 
     /// A file that holds one value, as `parse` reads it; `wanted` names it with its article.
@@ -268,27 +258,7 @@ impl Root {
             None => open(path, flags, Mode::empty()),
         }
         .map_err(told)?;
-        let mut directory = nix::dir::Dir::from_fd(opened).map_err(told)?;
-        let mut names = Vec::new();
-        for entry in directory.iter() {
-            let name = entry
-                .map_err(told)?
-                .file_name()
-                .to_string_lossy()
-                .into_owned();
-            if name == "." || name == ".." {
-                continue;
-            }
-            if names.len() == ENTRIES_CAP {
-                return Err(ReadError::TooLong {
-                    path: path.to_owned(),
-                    cap: ENTRIES_CAP,
-                });
-            }
-            names.push(name);
-        }
-        names.sort();
-        Ok(names)
+        names_in(path, opened)
     }
 
     /// Whether there is something at `path`.
@@ -319,11 +289,7 @@ impl Root {
     /// # Errors
     /// As [`Self::link`].
     pub fn link_name(&self, path: &str) -> Result<String, ReadError> {
-        let target = self.link(path)?;
-        match target.trim_end_matches('/').rsplit('/').next() {
-            Some(name) if !name.is_empty() => Ok(name.to_owned()),
-            Some(_) | None => Err(ReadError::malformed(path, 1, &target, "a link to a name")),
-        }
+        last_part(path, self.link(path)?)
     }
 
     /// Where `path` leads once all links are followed, as the machine would say it.
@@ -364,6 +330,57 @@ impl Confined {
         }
         result
     }
+}
+
+/// The text of a file that holds one value, without the blanks around it.
+fn trimmed_value(bytes: &[u8], path: impl Fn() -> String) -> Result<&str, ReadError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        let text = String::from_utf8_lossy(bytes);
+        ReadError::malformed(&path(), 1, &text, "UTF-8 text")
+    })?;
+    let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
+    if text.is_empty() {
+        return Err(ReadError::Empty { path: path() });
+    }
+    Ok(text)
+}
+
+/// The last part of what a link says.
+fn last_part(path: &str, target: String) -> Result<String, ReadError> {
+    match target.trim_end_matches('/').rsplit('/').next() {
+        Some(name) if !name.is_empty() => Ok(name.to_owned()),
+        Some(_) | None => Err(ReadError::malformed(path, 1, &target, "a link to a name")),
+    }
+}
+
+/// The names in an open directory, sorted, without `.` and `..`.
+fn names_in(path: &str, opened: OwnedFd) -> Result<Vec<String>, ReadError> {
+    let told = |errno| ReadError::from_errno(path, errno);
+    let mut directory = nix::dir::Dir::from_fd(opened).map_err(told)?;
+    let mut names = Vec::new();
+    for entry in directory.iter() {
+        let name = entry
+            .map_err(told)?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        if name == "." || name == ".." {
+            continue;
+        }
+        if names.len() == ENTRIES_CAP {
+            return Err(ReadError::TooLong {
+                path: path.to_owned(),
+                cap: ENTRIES_CAP,
+            });
+        }
+        names.push(name);
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn is_regular(about: &FileStat) -> bool {
+    SFlag::from_bits_truncate(about.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
 }
 
 /// What this process's own table of open files says about one of them.

@@ -7,34 +7,41 @@ use cupel_model::units::{GigabitsPerSecond, GigatransfersPerSecond};
 use cupel_model::{Counter, PciAddress, Reading};
 
 use crate::error::{ReadError, reading};
-use crate::root::Root;
+use crate::root::{Directory, Root};
 
 /// One directory of sysfs.
-#[derive(Clone, Copy, Debug)]
-pub struct Attributes<'a> {
-    root: &'a Root,
-    directory: &'a str,
-}
+#[derive(Debug)]
+pub struct Attributes(Directory);
 
-impl<'a> Attributes<'a> {
+impl Attributes {
     /// The attributes in `directory`.
-    pub fn new(root: &'a Root, directory: &'a str) -> Self {
-        Self { root, directory }
+    pub fn new(root: &Root, directory: impl Into<String>) -> Self {
+        Self(Directory::new(root, directory))
+    }
+
+    /// The attributes in the directory `name` of this one.
+    pub fn below(&self, name: &str) -> Self {
+        Self(self.0.below(name))
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Directory {
+        &self.0
     }
 
     /// Path of the attribute `name`.
     pub fn path(&self, name: &str) -> String {
-        format!("{}/{name}", self.directory)
+        self.0.path_of(name)
     }
 
     /// The text of an attribute.
     pub fn value(&self, name: &str) -> Reading<String> {
-        self.root.value_reading(&self.path(name))
+        self.0.value_reading(name)
     }
 
     /// The text of an attribute that may be empty: then it is absent, because of `why`.
     pub fn value_or_empty(&self, name: &str, why: &str) -> Reading<String> {
-        match self.root.value(&self.path(name)) {
+        match self.0.value(name) {
             Err(ReadError::Empty { .. }) => Reading::absent(why),
             other => reading(other),
         }
@@ -47,7 +54,7 @@ impl<'a> Attributes<'a> {
         wanted: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Reading<T> {
-        reading(self.root.parsed(&self.path(name), wanted, parse))
+        reading(self.0.parsed(name, wanted, parse))
     }
 
     /// A whole number.
@@ -64,14 +71,14 @@ impl<'a> Attributes<'a> {
 
     /// The last part of a symbolic link: absent when there is no such link.
     pub fn link_name(&self, name: &str) -> Reading<String> {
-        reading(self.root.link_name(&self.path(name)))
+        reading(self.0.link_name(name))
     }
 
     /// PCI address of the device that the link `device` points at, or of the nearest PCI function
     /// above it. What does not hang on PCI is absent.
     pub fn pci_address(&self) -> Reading<PciAddress> {
         let path = self.path("device");
-        match self.root.link_name(&path) {
+        match self.0.link_name("device") {
             Ok(name) => match full_pci_address(&name).or_else(|| self.pci_above(&path)) {
                 Some(address) => Reading::Value(address),
                 None => Reading::absent(format!("{path}: {name:?} is not on PCI")),
@@ -85,7 +92,7 @@ impl<'a> Attributes<'a> {
 
     /// The last PCI address in the path that `path` leads to.
     fn pci_above(&self, path: &str) -> Option<PciAddress> {
-        let resolved = self.root.resolve(path).ok()?;
+        let resolved = self.0.root().resolve(path).ok()?;
         resolved.split('/').rev().find_map(full_pci_address)
     }
 }

@@ -16,6 +16,12 @@ impl Tree {
         Root::at(self.0.path()).expect("root")
     }
 
+    /// Path of a file as seen from outside.
+    pub(crate) fn outside(&self, path: &str) -> String {
+        let top = std::fs::canonicalize(self.0.path()).expect("directory");
+        format!("{}{path}", top.display())
+    }
+
     fn place(&self, path: &str) -> PathBuf {
         let place = self.0.path().join(path.trim_start_matches('/'));
         let above = place.parent().expect("a file has a directory");

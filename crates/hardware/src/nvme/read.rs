@@ -32,7 +32,7 @@ pub fn names(root: &Root) -> Result<Vec<String>, ReadError> {
 /// One controller. Its slot is filled from its PCI function.
 pub fn one(root: &Root, name: &str) -> NvmeController {
     let directory = format!("{CLASS}/{name}");
-    let at = Attributes::new(root, &directory);
+    let at = Attributes::new(root, directory.as_str());
     let identify = page(root, name, Page::Identify, parse_identify);
     let identified = |of: fn(&super::Identify) -> &Option<String>, what: &str| {
         identify.as_ref().and_then(|identify| match of(identify) {
@@ -40,7 +40,7 @@ pub fn one(root: &Root, name: &str) -> NvmeController {
             None => Reading::absent(format!("Identify Controller has no {what}")),
         })
     };
-    let pci = pci_address(at);
+    let pci = pci_address(&at);
     NvmeController {
         name: name.to_owned(),
         slot: pci.as_ref().and_then(|_| Reading::default()),
@@ -57,7 +57,7 @@ pub fn one(root: &Root, name: &str) -> NvmeController {
 }
 
 /// Where the controller sits: by its device, else by its own address.
-fn pci_address(at: Attributes<'_>) -> Reading<PciAddress> {
+fn pci_address(at: &Attributes) -> Reading<PciAddress> {
     let by_device = at.pci_address();
     if by_device.value().is_some() {
         return by_device;

@@ -4,7 +4,7 @@ use cupel_model::snapshot::NamedCounter;
 use cupel_model::{Counter, Reading};
 
 use crate::error::ReadError;
-use crate::root::Root;
+use crate::sysfs::Attributes;
 
 /// The kernel's files and what their counters are called here.
 const FILES: [(&str, &str); 3] = [
@@ -13,13 +13,13 @@ const FILES: [(&str, &str); 3] = [
     ("aer_dev_nonfatal", "nonfatal"),
 ];
 
-/// The counters of the function in `directory`, sorted by name.
-pub(super) fn read(root: &Root, directory: &str) -> Reading<Vec<NamedCounter>> {
+/// The counters of a function, sorted by name.
+pub(super) fn read(at: &Attributes) -> Reading<Vec<NamedCounter>> {
     let mut counters = Vec::new();
     let mut missing = 0;
     for (file, group) in FILES {
-        let path = format!("{directory}/{file}");
-        match root.text(&path).and_then(|text| parse(&path, group, &text)) {
+        let directory = at.directory();
+        match directory.text(file, |text| parse(&at.path(file), group, text)) {
             Ok(read) => counters.extend(read),
             Err(error) if error.is_missing() => missing += 1,
             Err(error) => return error.into_reading(),

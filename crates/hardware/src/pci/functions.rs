@@ -38,7 +38,8 @@ pub fn collect(root: &Root, vpd_limit: Option<Duration>) -> (Vec<PciDevice>, Vec
             problems.push(problem(&error));
             continue;
         };
-        devices.push(one(root, &slots, address, &format!("{DEVICES}/{name}")));
+        let at = Attributes::new(root, format!("{DEVICES}/{name}"));
+        devices.push(one(&at, &slots, address));
     }
     devices.sort_by_key(|device| device.address);
     if let Some(limit) = vpd_limit {
@@ -53,9 +54,10 @@ pub fn has_nvidia_gpu(root: &Root) -> bool {
     let addresses = names.iter().filter_map(|name| full_pci_address(name));
     addresses.into_iter().any(|address| {
         let directory = format!("{DEVICES}/{address}");
-        let vendor = Attributes::new(root, &directory).hexadecimal("vendor", 4);
+        let at = Attributes::new(root, directory);
+        let vendor = at.hexadecimal("vendor", 4);
         vendor.value().is_some_and(|vendor| vendor == NVIDIA)
-            && one(root, &Slots::default(), address, &directory).is_nvidia_gpu()
+            && one(&at, &Slots::default(), address).is_nvidia_gpu()
     })
 }
 
@@ -66,9 +68,8 @@ fn problem(error: &ReadError) -> Problem {
     }
 }
 
-fn one(root: &Root, slots: &Slots, address: PciAddress, directory: &str) -> PciDevice {
-    let at = Attributes::new(root, directory);
-    let chain = bridges_above(root, address, directory);
+fn one(at: &Attributes, slots: &Slots, address: PciAddress) -> PciDevice {
+    let chain = bridges_above(at, address);
     let slot = match &chain {
         Ok(chain) => std::iter::once(&address)
             .chain(chain)
@@ -100,7 +101,7 @@ fn one(root: &Root, slots: &Slots, address: PciAddress, directory: &str) -> PciD
         current_width,
         max_speed_gts,
         max_width,
-        aer: aer::read(root, directory),
+        aer: aer::read(at),
         driver: driver(at),
         numa_node: at
             .number::<i64>("numa_node")
@@ -116,7 +117,7 @@ fn one(root: &Root, slots: &Slots, address: PciAddress, directory: &str) -> PciD
     }
 }
 
-fn driver(at: Attributes<'_>) -> Reading<String> {
+fn driver(at: &Attributes) -> Reading<String> {
     let driver = at.link_name("driver");
     if let Reading::Absent(_) = driver {
         return Reading::absent("no driver is bound");
@@ -124,19 +125,15 @@ fn driver(at: Attributes<'_>) -> Reading<String> {
     driver
 }
 
-fn subsystem(at: Attributes<'_>) -> Reading<String> {
+fn subsystem(at: &Attributes) -> Reading<String> {
     let vendor = at.hexadecimal("subsystem_vendor", 4);
     let device = at.hexadecimal("subsystem_device", 4);
     vendor.and_then(|vendor| device.map(|device| format!("{vendor}:{device}")))
 }
 
 /// The bridges above a function, nearest first.
-fn bridges_above(
-    root: &Root,
-    address: PciAddress,
-    directory: &str,
-) -> Result<Vec<PciAddress>, ReadError> {
-    let path = root.resolve(directory)?;
+fn bridges_above(at: &Attributes, address: PciAddress) -> Result<Vec<PciAddress>, ReadError> {
+    let path = at.directory().resolve()?;
     Ok(upstream_of(address, &path))
 }
 

@@ -23,7 +23,7 @@ const NO_LINK: &str = "no link (the kernel says 0 lanes)";
 
 /// Speed and width, of `current_link_…` or `max_link_…`.
 pub(super) fn read(
-    at: Attributes<'_>,
+    at: &Attributes,
     which: &str,
 ) -> (Reading<GigatransfersPerSecond>, Reading<u32>) {
     let (speed_file, width_file) = (format!("{which}_link_speed"), format!("{which}_link_width"));
@@ -71,7 +71,7 @@ mod tests {
         tree.file("/d/current_link_speed", speed);
         tree.file("/d/current_link_width", width);
         let root = tree.root();
-        read(Attributes::new(&root, "/d"), "current")
+        read(&Attributes::new(&root, "/d"), "current")
     }
 
     #[test]

@@ -4,7 +4,7 @@ use cupel_model::snapshot::NamedCounter;
 use cupel_model::{Counter, Reading};
 
 use crate::error::{ReadError, reading};
-use crate::root::Root;
+use crate::root::Directory;
 
 /// Bits of the registers of PortCounters (InfiniBand Architecture Specification 1.4, volume 1,
 /// 16.1.3.5), by the kernel's file name.
@@ -66,13 +66,12 @@ pub fn parse(text: &str, bits: u32) -> Option<Counter> {
 }
 
 /// Every counter of a port's `counters` and `hw_counters`, by name.
-pub(super) fn of_port(root: &Root, port: &str, problems: &mut Vec<ReadError>) -> Vec<NamedCounter> {
-    let standard = format!("{port}/counters");
-    let names = listed(root, &standard, problems);
-    let texts: Vec<(String, Result<String, ReadError>)> = names
+pub(super) fn of_port(port: &Directory, problems: &mut Vec<ReadError>) -> Vec<NamedCounter> {
+    let standard = port.below("counters");
+    let texts: Vec<(String, Result<String, ReadError>)> = listed(&standard, problems)
         .into_iter()
         .map(|name| {
-            let text = text_of(root, &standard, &name);
+            let text = standard.value(&name);
             (name, text)
         })
         .collect();
@@ -93,7 +92,7 @@ pub(super) fn of_port(root: &Root, port: &str, problems: &mut Vec<ReadError>) ->
             NamedCounter { name, value }
         })
         .collect();
-    for mut counter in in_directory(root, &format!("{port}/hw_counters"), problems) {
+    for mut counter in in_directory(&port.below("hw_counters"), problems) {
         if counters.iter().any(|other| other.name == counter.name) {
             counter.name = format!("hw_counters/{}", counter.name);
         }
@@ -105,21 +104,20 @@ pub(super) fn of_port(root: &Root, port: &str, problems: &mut Vec<ReadError>) ->
 
 /// Every counter of a directory of 64-bit counters, by name.
 pub(super) fn in_directory(
-    root: &Root,
-    directory: &str,
+    directory: &Directory,
     problems: &mut Vec<ReadError>,
 ) -> Vec<NamedCounter> {
-    listed(root, directory, problems)
+    listed(directory, problems)
         .into_iter()
         .map(|name| {
-            let value = value(directory, &name, text_of(root, directory, &name), 64);
+            let value = value(directory, &name, directory.value(&name), 64);
             NamedCounter { name, value }
         })
         .collect()
 }
 
-fn listed(root: &Root, directory: &str, problems: &mut Vec<ReadError>) -> Vec<String> {
-    match root.names(directory) {
+fn listed(directory: &Directory, problems: &mut Vec<ReadError>) -> Vec<String> {
+    match directory.names() {
         Ok(names) => names,
         // Drivers without such counters have no such directory.
         Err(error) if error.is_missing() => Vec::new(),
@@ -130,21 +128,17 @@ fn listed(root: &Root, directory: &str, problems: &mut Vec<ReadError>) -> Vec<St
     }
 }
 
-fn text_of(root: &Root, directory: &str, name: &str) -> Result<String, ReadError> {
-    root.value(&format!("{directory}/{name}"))
-}
-
 fn value(
-    directory: &str,
+    directory: &Directory,
     name: &str,
     text: Result<String, ReadError>,
     bits: u32,
 ) -> Reading<Counter> {
-    let path = format!("{directory}/{name}");
+    let path = || directory.path_of(name);
     reading(text).and_then(|text| match parse(&text, bits) {
         Some(counter) => Reading::Value(counter),
-        None if text.starts_with("N/A") => Reading::unsupported(format!("{path}: {text}")),
-        None => ReadError::malformed(&path, 1, &text, "a count").into_reading(),
+        None if text.starts_with("N/A") => Reading::unsupported(format!("{}: {text}", path())),
+        None => ReadError::malformed(&path(), 1, &text, "a count").into_reading(),
     })
 }
 

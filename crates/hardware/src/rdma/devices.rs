@@ -41,20 +41,22 @@ pub fn collect(root: &Root) -> (Vec<RdmaDevice>, Vec<Problem>) {
 
 /// One RDMA device, and what could not be read. Slot and serial are filled from its PCI function.
 pub fn one(root: &Root, name: &str) -> (RdmaDevice, Vec<Problem>) {
-    let directory = format!("{CLASS}/{name}");
-    let at = Attributes::new(root, &directory);
+    let at = Attributes::new(root, format!("{CLASS}/{name}"));
     let mut errors = Vec::new();
-    let ports_directory = at.path("ports");
+    let ports_directory = at.below("ports");
     let mut ports = Vec::new();
-    match root.names(&ports_directory) {
+    match ports_directory.directory().names() {
         Ok(numbers) => {
-            for number in numbers {
-                match number.parse() {
-                    Ok(number) => ports.push(port(root, &directory, number, &mut errors)),
+            for text in numbers {
+                match text.parse() {
+                    Ok(number) => {
+                        let port_directory = ports_directory.below(&text);
+                        ports.push(port(&port_directory, &at, number, &mut errors));
+                    }
                     Err(_) => errors.push(ReadError::malformed(
-                        &ports_directory,
+                        ports_directory.directory().path(),
                         1,
-                        &number,
+                        &text,
                         "a port number",
                     )),
                 }
@@ -75,7 +77,7 @@ pub fn one(root: &Root, name: &str) -> (RdmaDevice, Vec<Problem>) {
         node_guid: at.parsed("node_guid", "a GUID", guid),
         system_guid: at.parsed("sys_image_guid", "a GUID", guid),
         ports,
-        counters: counters::in_directory(root, &at.path("hw_counters"), &mut errors),
+        counters: counters::in_directory(&at.directory().below("hw_counters"), &mut errors),
     };
     (device, errors.iter().map(problem).collect())
 }
@@ -87,9 +89,12 @@ fn problem(error: &ReadError) -> Problem {
     }
 }
 
-fn port(root: &Root, device: &str, number: u32, errors: &mut Vec<ReadError>) -> RdmaPort {
-    let directory = format!("{device}/ports/{number}");
-    let at = Attributes::new(root, &directory);
+fn port(
+    at: &Attributes,
+    device: &Attributes,
+    number: u32,
+    errors: &mut Vec<ReadError>,
+) -> RdmaPort {
     let lid = |name| at.parsed(name, "a local id", local_id);
     RdmaPort {
         number,
@@ -99,8 +104,8 @@ fn port(root: &Root, device: &str, number: u32, errors: &mut Vec<ReadError>) -> 
         link_layer: at.value("link_layer"),
         lid: lid("lid"),
         sm_lid: lid("sm_lid"),
-        interfaces: interfaces(root, &directory, device, number),
-        counters: counters::of_port(root, &directory, errors),
+        interfaces: interfaces(at, device, number),
+        counters: counters::of_port(at.directory(), errors),
     }
 }
 
@@ -111,31 +116,26 @@ fn local_id(text: &str) -> Option<u32> {
 
 /// Network interfaces of a port: those that its GID table names, and those of the device's PCI
 /// function whose `dev_port` (0-based) is this port.
-fn interfaces(root: &Root, port: &str, device: &str, number: u32) -> Vec<String> {
-    let table = format!("{port}/gid_attrs/ndevs");
-    let mut found: Vec<String> = root
-        .names(&table)
+fn interfaces(port: &Attributes, device: &Attributes, number: u32) -> Vec<String> {
+    let table = port.directory().below("gid_attrs").below("ndevs");
+    let mut found: Vec<String> = table
+        .names()
         .unwrap_or_default()
         .iter()
         // Most entries of the table are empty, and reading an empty one is an error.
-        .filter_map(|entry| root.value(&format!("{table}/{entry}")).ok())
+        .filter_map(|entry| table.value(entry).ok())
         .collect();
-    let net = format!("{device}/device/net");
-    found.extend(
-        root.names(&net)
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|name| {
-                let own = |file| root.value(&format!("{net}/{name}/{file}")).ok();
-                let here = own("dev_port")
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or(0_u32);
-                // `pf0vf3` is how a switch-mode adapter names the far end of a virtual function.
-                let is_representor =
-                    own("phys_port_name").is_some_and(|name| name.starts_with("pf"));
-                here.checked_add(1) == Some(number) && !is_representor
-            }),
-    );
+    let net = device.directory().below("device").below("net");
+    found.extend(net.names().unwrap_or_default().into_iter().filter(|name| {
+        let interface = net.below(name);
+        let own = |file| interface.value(file).ok();
+        let here = own("dev_port")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0_u32);
+        // `pf0vf3` is how a switch-mode adapter names the far end of a virtual function.
+        let is_representor = own("phys_port_name").is_some_and(|name| name.starts_with("pf"));
+        here.checked_add(1) == Some(number) && !is_representor
+    }));
     found.sort();
     found.dedup();
     found
