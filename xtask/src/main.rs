@@ -20,6 +20,7 @@ use clap::{Parser, Subcommand};
 
 mod acceptance_kit;
 mod bringup;
+mod demo;
 mod docs;
 mod fuzz_replay;
 mod kernels;
@@ -72,6 +73,8 @@ enum Task {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// An inventory and a simulated rack of eight nodes, to be looked at and broken
+    Demo(demo::Options),
     /// The long repeats; figures go to docs/measurements
     Soak(soak::Options),
     /// Build the GPU images that the worker carries, from crates/gpu-worker/kernels
@@ -109,6 +112,7 @@ fn run(task: Task) -> anyhow::Result<u8> {
             workspace.build(&["cupel", "cupel-gpu-worker", "cupel-fake-driver"])?;
             sim::run(&scenario, &command, keep)
         }
+        Task::Demo(options) => demo::run(&workspace, &options),
         Task::Soak(options) => soak::run(&workspace, &options),
         Task::Kernels(options) => kernels::run(&workspace, &options),
         Task::FuzzReplay => fuzz_replay::run(&workspace),

@@ -4,9 +4,7 @@
 //! - A child inherits the environment: these are a developer's own tools on a developer's machine.
 //! - A child that could not be started is an error that names it.
 
-use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output, Stdio};
 
@@ -76,11 +74,4 @@ pub fn lines(
         }
     }
     Ok(child.wait()?)
-}
-
-/// Becomes another program, so that its terminal, signals and exit code are the user's own.
-/// Returns only when that failed.
-pub fn become_program(program: &Path, args: &[impl AsRef<OsStr>], cwd: &Path) -> anyhow::Error {
-    let error = command(program, &[], &[], cwd).args(args).exec();
-    anyhow::Error::new(error).context(could_not_start(program))
 }

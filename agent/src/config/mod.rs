@@ -2,8 +2,8 @@
 //!
 //! Files are `/usr/lib/cupel/*.toml`, then `/run/cupel/*.toml`, then `/etc/cupel/*.toml` under the
 //! root, in order of their names within each directory. A value replaces the same key's value of
-//! an earlier file: `/etc` wins over `/run`, which wins over `/usr/lib`. `CUPEL_NVML` wins over
-//! all.
+//! an earlier file: `/etc` wins over `/run`, which wins over `/usr/lib`. Environment variables win
+//! over all.
 //!
 //! # Invariants
 //! - An unknown key is refused, and so is a value out of its range, even where a later file
@@ -29,6 +29,12 @@ pub const DIRECTORIES: [&str; 3] = ["/usr/lib/cupel", "/run/cupel", "/etc/cupel"
 /// Environment variable with the path of the driver library; it wins over every file.
 pub const NVML_VARIABLE: &str = "CUPEL_NVML";
 
+/// Environment variable with the inventory's address; it wins over every file.
+pub const INVENTORY_VARIABLE: &str = "CUPEL_INVENTORY";
+
+/// Environment variable with the path of the token for it; it wins over every file.
+pub const TOKEN_VARIABLE: &str = "CUPEL_INVENTORY_TOKEN_FILE";
+
 /// Where the token for the inventory is, unless told otherwise; beneath the root.
 pub const TOKEN_FILE: &str = "/etc/cupel/inventory.token";
 
@@ -50,10 +56,26 @@ pub fn load(root: &Root) -> anyhow::Result<Settings> {
             inputs.merge(&path, parse(&bytes, &file)?);
         }
     }
-    if let Some(library) = std::env::var_os(NVML_VARIABLE).filter(|value| !value.is_empty()) {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(library) = variable(NVML_VARIABLE) {
         inputs.nvml_library = Some(Setting {
             value: library.into(),
             origin: Origin::Environment(NVML_VARIABLE),
+        });
+    }
+    if let Some(url) = variable(INVENTORY_VARIABLE) {
+        let url = url.to_string_lossy().into_owned();
+        cupel_reporting::check_url(&url)
+            .with_context(|| format!("cannot use the variable {INVENTORY_VARIABLE}"))?;
+        inputs.inventory_url = Some(Setting {
+            value: url,
+            origin: Origin::Environment(INVENTORY_VARIABLE),
+        });
+    }
+    if let Some(file) = variable(TOKEN_VARIABLE) {
+        inputs.inventory_token_file = Some(Setting {
+            value: file.into(),
+            origin: Origin::Environment(TOKEN_VARIABLE),
         });
     }
     Ok(Settings::from(inputs))

@@ -63,7 +63,7 @@ impl Inventory {
             Err(_) => {
                 let token = word_after(&said, "cupel_")
                     .with_context(|| format!("no token in what it said: {said}"))?;
-                std::fs::write(&token_file, &token)?;
+                write_secret(&token_file, &token)?;
                 token
             }
         };
@@ -129,6 +129,22 @@ impl Inventory {
         self.process = serve(&self.data, &self.listen, &self.more, &log)?;
         wait_for(&self.url, &self.process)
     }
+}
+
+/// Writes a file that only its owner reads.
+///
+/// # Errors
+/// The file system's.
+pub fn write_secret(path: &Path, secret: &str) -> Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    Ok(file.write_all(secret.as_bytes())?)
 }
 
 fn serve(data: &Path, listen: &str, more: &[String], log: &Path) -> Result<Running> {

@@ -12,6 +12,6 @@ mod node;
 mod process;
 
 pub use http::{Answer, Api};
-pub use inventory::Inventory;
+pub use inventory::{Inventory, write_secret};
 pub use node::{Node, NodeOptions};
 pub use process::{Running, built, program};

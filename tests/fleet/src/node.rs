@@ -54,6 +54,9 @@ pub struct Node {
     arguments: Vec<String>,
 }
 
+/// How long ago the servers were booted, in seconds.
+const UPTIME: u32 = 90_000;
+
 /// Every source that a cadence can be set for.
 const SOURCES: [&str; 13] = [
     "node",
@@ -80,7 +83,8 @@ impl Node {
     pub fn new(scenario: &Scenario, directory: &Path, options: &NodeOptions) -> Result<Self> {
         fs::create_dir_all(directory)?;
         let fake = program("libcupel_fake_driver.so")?;
-        let rack = Rack::healthy(scenario, directory, &fake)?;
+        let mut rack = Rack::healthy(scenario, directory, &fake)?;
+        rack.live(UPTIME)?;
         let node = Self {
             rack,
             service: None,
