@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use cupel_model::event::{Event, LogSource};
 use cupel_model::finding::Severity;
-use cupel_model::snapshot::{EccCounts, Gpu, NamedCounter, NvmeController, RdmaDevice};
+use cupel_model::snapshot::{
+    EccCounts, EdacCounter, Gpu, NamedCounter, NvmeController, RdmaDevice,
+};
 use cupel_model::{Counter, Reading, Snapshot};
 
 use crate::resource::Resource;
@@ -39,11 +41,20 @@ impl Tally {
 
 /// What moved between two Snapshots of a node, and what of importance did not.
 pub fn changes(before: &Snapshot, after: &Snapshot) -> Vec<CounterChange> {
-    let mut old: BTreeMap<Key, Reading<f64>> = tallies(before)
+    join(tallies(before), tallies(after))
+}
+
+/// The same of memory controllers alone.
+pub(crate) fn memory_changes(before: &[EdacCounter], after: &[EdacCounter]) -> Vec<CounterChange> {
+    join(of_memory(before), of_memory(after))
+}
+
+fn join(before: Vec<Tally>, after: Vec<Tally>) -> Vec<CounterChange> {
+    let mut old: BTreeMap<Key, Reading<f64>> = before
         .into_iter()
         .map(|tally| (tally.key(), tally.value))
         .collect();
-    tallies(after)
+    after
         .into_iter()
         .map(|tally| {
             let before = old.remove(&tally.key()).unwrap_or_else(|| {
@@ -89,7 +100,33 @@ fn tallies(snapshot: &Snapshot) -> Vec<Tally> {
     for gpu in &snapshot.gpus {
         of_gpu(gpu, &mut all);
     }
-    for counter in &snapshot.memory.edac {
+    all.extend(of_memory(&snapshot.memory.edac));
+    for drive in &snapshot.nvme {
+        of_drive(drive, &mut all);
+    }
+    for device in &snapshot.rdma {
+        of_adapter(device, &mut all);
+    }
+    for device in &snapshot.pci {
+        let Some(counters) = device.aer.value() else {
+            continue;
+        };
+        for counter in counters {
+            all.push(link_error(
+                format!("PCIe AER {}", counter.name),
+                None,
+                Some(device.address.to_string()),
+                counter,
+            ));
+        }
+    }
+    all.extend(reports(&snapshot.kernel_log));
+    all
+}
+
+fn of_memory(counters: &[EdacCounter]) -> Vec<Tally> {
+    let mut all = Vec::new();
+    for counter in counters {
         let place = counter.label.value().cloned();
         for (kind, meaning, value) in [
             (
@@ -113,26 +150,6 @@ fn tallies(snapshot: &Snapshot) -> Vec<Tally> {
             });
         }
     }
-    for drive in &snapshot.nvme {
-        of_drive(drive, &mut all);
-    }
-    for device in &snapshot.rdma {
-        of_adapter(device, &mut all);
-    }
-    for device in &snapshot.pci {
-        let Some(counters) = device.aer.value() else {
-            continue;
-        };
-        for counter in counters {
-            all.push(link_error(
-                format!("PCIe AER {}", counter.name),
-                None,
-                Some(device.address.to_string()),
-                counter,
-            ));
-        }
-    }
-    all.extend(reports(&snapshot.kernel_log));
     all
 }
 

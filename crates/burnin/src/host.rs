@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use cupel_hardware::host_memory::Topology;
 
+use crate::bandwidth::BandwidthStage;
 use crate::cpu::CpuStage;
 use crate::fault::FaultPlan;
+use crate::floors::Floors;
 use crate::memory::MemoryStage;
 use crate::plan::Plan;
 use crate::stage::Stage;
@@ -16,6 +18,8 @@ use crate::stage_kind::StageKind;
 pub struct Host {
     /// Processors and memory.
     pub topology: Arc<Topology>,
+    /// What measured values are held against.
+    pub floors: Arc<Floors>,
     /// Faults that a test hands in.
     pub faults: Arc<FaultPlan>,
 }
@@ -25,6 +29,7 @@ impl Host {
     pub fn new(topology: Topology) -> Self {
         Self {
             topology: Arc::new(topology),
+            floors: Arc::default(),
             faults: Arc::default(),
         }
     }
@@ -44,8 +49,13 @@ impl Host {
                     topology: Arc::clone(&self.topology),
                     faults: Arc::clone(&self.faults),
                 })),
-                StageKind::MemoryBandwidth
-                | StageKind::Nvme
+                StageKind::MemoryBandwidth => stages.push(Box::new(BandwidthStage {
+                    plan: plan.clone(),
+                    topology: Arc::clone(&self.topology),
+                    faults: Arc::clone(&self.faults),
+                    floors: Arc::clone(&self.floors),
+                })),
+                StageKind::Nvme
                 | StageKind::NvmeWrite
                 | StageKind::Rdma
                 | StageKind::GpuMemory

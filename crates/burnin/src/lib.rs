@@ -16,12 +16,14 @@
 //! No terminal: progress is one stream of [`Progress`] events, and whoever calls prints it. No
 //! lease: the caller has one. No file is written.
 
+mod bandwidth;
 mod counters;
 mod cpu;
 mod fault;
 mod floors;
 mod gpu;
 mod host;
+mod host_watch;
 mod memory;
 mod peers;
 mod plan;

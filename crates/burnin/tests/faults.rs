@@ -51,6 +51,7 @@ fn run_with_faults(
 ) -> BurnInResult {
     let host = Host {
         topology: Arc::new(topology.clone()),
+        floors: Arc::default(),
         faults: Arc::new(faults.clone()),
     };
     run(Run::new(plan.clone(), host.stages(plan)), progress, cancel)

@@ -22,6 +22,7 @@ pub mod error;
 pub mod filesystems;
 pub mod gpu;
 pub mod host_memory;
+pub mod host_sensors;
 pub mod hwmon;
 pub mod ipmi;
 pub mod journal;
@@ -39,6 +40,7 @@ pub mod rdma;
 pub mod root;
 pub mod services;
 pub mod smbios;
+pub mod streaming;
 pub mod sysfs;
 #[cfg(test)]
 mod testing;

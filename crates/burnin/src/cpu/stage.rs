@@ -11,6 +11,7 @@ use rand::RngExt;
 use super::board::{Board, Claim, hold};
 use super::kernel::Kernel;
 use crate::fault::FaultPlan;
+use crate::host_watch::HostWatch;
 use crate::plan::{Plan, percent};
 use crate::resource::{Claim as Claimed, Resource};
 use crate::result::{Coverage, CpuMismatch, Measured, Mismatch, Proof, StageResult, Word};
@@ -238,7 +239,8 @@ fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> S
         end: began + plan.budget(StageKind::Cpu),
         stop: AtomicBool::new(false),
     };
-    let workers = run_threads(&shared, watch);
+    let mut host = HostWatch::begin(topology);
+    let workers = run_threads(&shared, &mut host, watch);
     while let Some(claim) = shared.board.take_dispute(None) {
         shared.settle(&claim, None);
     }
@@ -291,6 +293,7 @@ fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> S
         mismatch_count: real.len() as u64,
         mismatches: real.into_iter().take(KEPT).map(Mismatch::Cpu).collect(),
         notes,
+        counters: host.end(),
         ..StageResult::new(StageName::only(StageKind::Cpu))
     }
     .judged()
@@ -303,7 +306,7 @@ fn fused_units() -> Vec<VectorUnit> {
 }
 
 /// One thread a processor; tells progress until all have ended. A thread that died is `None`.
-fn run_threads(shared: &Shared<'_>, watch: &Watch) -> Vec<Option<Worker>> {
+fn run_threads(shared: &Shared<'_>, host: &mut HostWatch, watch: &Watch) -> Vec<Option<Worker>> {
     let began = Instant::now();
     let whole = shared.plan.budget(StageKind::Cpu).as_secs_f64();
     std::thread::scope(|scope| {
@@ -325,6 +328,7 @@ fn run_threads(shared: &Shared<'_>, watch: &Watch) -> Vec<Option<Worker>> {
                 percent(began.elapsed().as_secs_f64().min(whole), whole),
                 "verified arithmetic",
             );
+            host.tick(watch, None);
             let left = shared.end.saturating_duration_since(Instant::now());
             std::thread::sleep(left.clamp(Duration::from_millis(2), TICK));
         }

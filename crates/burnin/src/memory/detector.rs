@@ -13,13 +13,13 @@ const STRIP: usize = 512;
 
 /// A word that is not what belongs there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Difference {
+pub(crate) struct Difference {
     /// Word of the tested memory.
-    pub(super) word: u64,
+    pub(crate) word: u64,
     /// What belongs there.
-    pub(super) expected: u64,
+    pub(crate) expected: u64,
     /// What is there.
-    pub(super) got: u64,
+    pub(crate) got: u64,
 }
 
 impl Difference {
@@ -30,16 +30,16 @@ impl Difference {
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The first of them, in order.
-    pub(super) kept: Vec<Difference>,
+    pub(crate) kept: Vec<Difference>,
     /// How many there are.
-    pub(super) count: u64,
+    pub(crate) count: u64,
 }
 
 /// Reads `words`, of which the first is word `first`.
 #[inline(never)]
-pub(super) fn verify(words: &[u64], first: u64, pattern: Pattern, phase: Phase, found: &mut Found) {
+pub(crate) fn verify(words: &[u64], first: u64, pattern: Pattern, phase: Phase, found: &mut Found) {
     // What was written must be read: the compiler is not to know what stands there.
     let words = std::hint::black_box(words);
     let mask = phase.mask();

@@ -7,5 +7,6 @@ mod shard;
 mod stage;
 mod worker;
 
+pub(crate) use detector::{Found, verify};
 pub use pattern::{Pattern, Phase};
 pub(crate) use stage::MemoryStage;

@@ -11,6 +11,7 @@ use super::pattern::{Pattern, Phase};
 use super::shard::Shard;
 use super::worker::{Report, Shared};
 use crate::fault::FaultPlan;
+use crate::host_watch::HostWatch;
 use crate::plan::{Plan, percent};
 use crate::resource::{Claim, Resource};
 use crate::result::{Coverage, Measured, Mismatch, Proof, StageResult};
@@ -196,7 +197,8 @@ fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> S
         taken: AtomicU64::new(0),
         swapped: AtomicU64::new(0),
     };
-    let reports = run_threads(shards, &shared, plan, watch);
+    let mut host = HostWatch::begin(topology);
+    let reports = run_threads(shards, &shared, plan, &mut host, watch);
     let cancelled = watch.stopped().is_some();
     if cancelled {
         reasons.push("it was stopped before its time".to_owned());
@@ -260,6 +262,7 @@ fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> S
             .map(Mismatch::Memory)
             .collect(),
         notes,
+        counters: host.end(),
         ..StageResult::new(StageName::only(StageKind::Memory))
     }
     .judged()
@@ -270,6 +273,7 @@ fn run_threads(
     shards: Vec<Shard>,
     shared: &Shared<'_>,
     plan: &Plan,
+    host: &mut HostWatch,
     watch: &Watch,
 ) -> Vec<Option<Report>> {
     let began = Instant::now();
@@ -297,6 +301,7 @@ fn run_threads(
                 percent(moved.min(pass) as f64, pass as f64)
             };
             watch.advance(done, doing(moved, pass));
+            host.tick(watch, Some(moved));
             std::thread::sleep(TICK);
         }
         threads
