@@ -47,10 +47,10 @@ fn choice(name: &str, label: &str, every: &str, of: &[String], chosen: Option<&s
             select name=(name) {
                 option value="" { (every) }
                 @if let Some(chosen) = chosen.filter(|text| !listed(text)) {
-                    option value=(chosen) selected { (cut(&line(chosen), 40)) }
+                    option value=(line(chosen)) selected { (cut(chosen, 40)) }
                 }
                 @for one in of.iter().take(CHOICES) {
-                    option value=(one) selected[chosen == Some(one)] { (cut(&line(one), 40)) }
+                    option value=(line(one)) selected[chosen == Some(one)] { (cut(one, 40)) }
                 }
             }
         }
@@ -71,7 +71,7 @@ fn chosen(query: &FleetQuery) -> Markup {
         html! {
             @if let Some(text) = text {
                 a.c href=(href) {
-                    (name) " " b { (cut(&line(text), 40)) } " ✕" span.vh { " drop this filter" }
+                    (name) " " b { (cut(text, 40)) } " ✕" span.vh { " drop this filter" }
                 }
             }
         }
@@ -91,7 +91,7 @@ pub(super) fn filters(fleet: &Fleet) -> Markup {
         form.filters action="/" method="get" aria-label="Filter the list" {
             label {
                 span { "Name, serial or id" }
-                input name="q" type="search" maxlength="200" autocomplete="off" value=[set(&query.q)];
+                input name="q" type="search" maxlength="200" autocomplete="off" value=[set(&query.q).map(line)];
             }
             label {
                 span { "State" }
@@ -116,7 +116,7 @@ pub(super) fn filters(fleet: &Fleet) -> Markup {
                 }
             }
             @for (name, value) in [("row", &query.row), ("rack", &query.rack), ("code", &query.code)] {
-                @if let Some(value) = set(value) { input type="hidden" name=(name) value=(value); }
+                @if let Some(value) = set(value) { input type="hidden" name=(name) value=(line(value)); }
             }
             button type="submit" { "Filter" }
             p.chosen { (chosen(query)) }

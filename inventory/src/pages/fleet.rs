@@ -66,7 +66,7 @@ fn capacity(capacity: &FleetCapacity) -> Markup {
         html! {
             div {
                 dt { (name) }
-                dd { (count(of.nodes.into(), "node")) ", " (count(of.gpus.into(), "GPU")) }
+                dd { (grouped(of.nodes.into())) " / " (grouped(of.gpus.into())) " GPUs" }
             }
         }
     };
@@ -165,7 +165,7 @@ pub fn fleet(fleet: &Fleet) -> String {
             p {
                 (count(total.into(), "node")) " in "
                 (count(u64::try_from(fleet.racks.len()).unwrap_or(u64::MAX), "rack"))
-                span.vh data-say { ": " (in_words(&counts)) }
+                span.vh { ": " span data-say { (in_words(&counts)) } }
             }
             @if let Some(known) = &fleet.capacity { (capacity(known)) }
         }

@@ -10,20 +10,20 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::href;
-use super::text::{count, cut, grouped, line};
+use super::text::{cut, grouped};
 use super::view::{Counts, FleetQuery, RackCounts, RackPlace, Standing};
 use super::words::{standing, symbol, tone};
 
 /// Up to so many racks each has a cell.
 const ALL_RACKS: usize = 60;
 /// Rows that are drawn with their racks.
-const ROWS: usize = 24;
+const ROWS: usize = 16;
 /// Cells of sick racks in a row.
-const CELLS_IN_A_ROW: usize = 12;
+const CELLS_IN_A_ROW: usize = 8;
 /// Cells of sick racks on the page.
-const CELLS: usize = 150;
+const CELLS: usize = 70;
 /// Well rows that are named.
-const WELL_ROWS: usize = 60;
+const WELL_ROWS: usize = 30;
 /// Sites that are listed.
 const SITES: usize = 12;
 
@@ -141,6 +141,17 @@ pub(super) fn in_words(counts: &Counts) -> String {
     }
 }
 
+/// `2 unhealthy, 1 silent of 160`
+fn sick_in_words(counts: &Counts) -> String {
+    let total = counts.total();
+    let mut sick = *counts;
+    (sick.healthy, sick.quiet) = (0, 0);
+    match sick.total() {
+        0 => format!("{} well", grouped(total.into())),
+        _ => format!("{} of {}", in_words(&sick), grouped(total.into())),
+    }
+}
+
 /// One rack: symbol of its worst node, name, and how many are sick.
 fn cell(rack: &RackCounts) -> Markup {
     let worst = rack.counts.worst().unwrap_or(Standing::Quiet);
@@ -148,7 +159,7 @@ fn cell(rack: &RackCounts) -> Markup {
     let sick = rack.counts.sick();
     html! {
         a.c.(tone(worst)) href=(href::rack(&rack.place)) {
-            (symbol(worst)) " " (cut(&line(name), 12)) @if sick > 1 { " " b { (sick) } }
+            (symbol(worst)) " " (cut(name, 12)) @if sick > 1 { " " b { (sick) } }
         }
     }
 }
@@ -157,11 +168,13 @@ fn row_title(place: &RackPlace, query: &FleetQuery) -> String {
     let mut parts = Vec::new();
     let mut add = |part: &Option<String>, name: &str, chosen: bool| match part.as_deref() {
         _ if chosen => {}
-        Some(text) => parts.push(cut(&line(text), 24).into_owned()),
+        Some(text) => parts.push(cut(text, 24).into_owned()),
         None => parts.push(format!("no {name}")),
     };
     let chosen = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    add(&place.region, "region", chosen(&query.region));
+    // A site's name says the region; both are in the list of sites.
+    let told = chosen(&query.region) || place.site.is_some();
+    add(&place.region, "region", told);
     add(&place.site, "site", chosen(&query.site));
     add(&place.row, "row", false);
     parts.join(" / ")
@@ -197,7 +210,7 @@ fn row(group: &mut Group<'_>, query: &FleetQuery, all: bool, left: &mut usize) -
         li {
             div.rowhead {
                 a href=(narrowed(&group.place)) { (row_title(&group.place, query)) }
-                span { (in_words(&group.counts)) }
+                span { (sick_in_words(&group.counts)) }
             }
             div.cells {
                 @for (_, rack) in &cells { (cell(rack)) }
@@ -205,8 +218,8 @@ fn row(group: &mut Group<'_>, query: &FleetQuery, all: bool, left: &mut usize) -
                     a.c href=(narrowed(&group.place)) { "+ " (sick_rest) " more that are sick" }
                 }
                 @if well > 0 {
-                    a.c.good.many href=(narrowed(&group.place)) {
-                        (strip(well)) " ✓ " (count(u64::try_from(well).unwrap_or(u64::MAX), "rack")) " well"
+                    span.many.good {
+                        (strip(well)) " ✓ " (well) " well"
                     }
                 }
             }
@@ -229,8 +242,8 @@ fn sites(groups: &[Group<'_>]) -> Markup {
         table.sites {
             caption.vh { "Nodes by site, worst first" }
             thead { tr {
-                th scope="col" { "Site" } th scope="col" { "How its nodes stand" }
-                th.num scope="col" { "Nodes" }
+                th scope="col" { "Site" } th scope="col" { "Nodes" }
+                th.num scope="col" { "Sick" }
             } }
             tbody {
                 @for group in groups.iter().take(SITES) { tr {
@@ -239,9 +252,7 @@ fn sites(groups: &[Group<'_>]) -> Markup {
                     }
                     td { (bar(&group.counts)) span.vh { (in_words(&group.counts)) } }
                     td.num {
-                        @if group.counts.sick() > 0 {
-                            b { (grouped(group.counts.sick().into())) } " sick of "
-                        }
+                        b { (grouped(group.counts.sick().into())) } " of "
                         (grouped(group.counts.total().into()))
                     }
                 } }

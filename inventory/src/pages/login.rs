@@ -32,6 +32,8 @@ pub fn login(login: &Login) -> String {
         form.login action="/login" method="post" {
             h1 { "Sign in" }
             @if let Some(error) = error { p.error role="alert" #login-error { b { "✕" } " " (error) } }
+            // For what keeps passwords: there is one account. It has no name and is not sent.
+            input type="text" autocomplete="username" value="token" hidden;
             label for="token" { "Token" }
             input #token name="token" type="password" autocomplete="current-password" required
                 autofocus spellcheck="false" maxlength="512"

@@ -5,9 +5,9 @@ use cupel_model::wire::Lifecycle;
 use maud::{Markup, html};
 
 use super::href;
-use super::text::{age, clock, cut, elided, json, line, short_time, told};
+use super::text::{age, brief, clock, cut, elided, json, line, short_time, told};
 use super::view::{Expectation, NodeLine, Standing};
-use super::words::{self, badge, finding_line, rack_name, units};
+use super::words::{self, finding_line, short_rack_name, stands, tone, units};
 
 /// What a list has beside state, node and fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ fn mismatch(expectation: &Expectation) -> Markup {
         return html! {};
     };
     html! {
-        @for one in list.iter().take(2) {
+        @for one in list.iter().take(1) {
             p {
                 (told(&cut(&one.what, 24))) ": expected " (elided(&one.expected, 32)) ", found "
                 @match &one.found { Some(found) => (elided(found, 32)), None => "nothing" }
@@ -75,7 +75,7 @@ pub(super) fn fault(node: &NodeLine, now: Timestamp) -> Markup {
             Some(found) => {
                 (finding_line(found))
                 @if node.more_findings > 0 { " " span.soft { "+ " (node.more_findings) " more" } }
-                p { (elided(&found.summary, 110)) }
+                p { (told(&cut(&brief(&found.summary), 72))) }
             }
             None => (plain_fault(node, now)),
         }
@@ -87,13 +87,13 @@ fn row(node: &NodeLine, now: Timestamp, columns: Columns) -> Markup {
     let since = node.worst.as_ref().and_then(|found| found.since);
     html! {
         tr {
-            td { (badge(node.standing)) }
+            td.st.(tone(node.standing)) { (stands(node.standing)) }
             th scope="row" {
                 a href=(href::node(&node.id)) { (elided(name(node), 40)) } (tags(node))
                 p {
                     @match columns {
                         Columns::Fleet => {
-                            (rack_name(&node.place.rack))
+                            (short_rack_name(&node.place.rack))
                             @if let Some(units) = units(&node.place) { " " (units) }
                         }
                         Columns::Rack => (units(&node.place).unwrap_or_else(|| "unit not known".to_owned())),
@@ -101,7 +101,7 @@ fn row(node: &NodeLine, now: Timestamp, columns: Columns) -> Markup {
                 }
             }
             td { (fault(node, now)) }
-            td.when {
+            td {
                 @match (since, node.last_report) {
                     (Some(since), _) => (short_time(now, since)),
                     (None, Some(at)) => span.soft { "reported " (age_of(now, at)) },

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::href;
 use super::shell::{Live, Page};
-use super::text::{count, cut, line, maybe, maybe_time, short_time, told};
+use super::text::{count, cut, maybe, maybe_time, short_time, told};
 use super::view::{Part, PartFinding, PartStay, Place};
 use super::words::{finding_line, kind, rack_name, units};
 
@@ -51,7 +51,7 @@ fn finding(part: &Part, one: &PartFinding) -> Markup {
 
 /// The page.
 pub fn part(part: &Part) -> String {
-    let serial = cut(&line(&part.serial), 80).into_owned();
+    let serial = cut(&part.serial, 80).into_owned();
     let open = part
         .findings
         .iter()

@@ -12,7 +12,7 @@ use super::heat::{bar, in_words};
 use super::href;
 use super::nodes::{Columns, name, table, tags};
 use super::shell::{Live, Page};
-use super::text::{count, cut, line};
+use super::text::{count, cut};
 use super::view::{Counts, Expectation, FleetQuery, NodeLine, Rack, RackPlace, Standing};
 use super::words::{badge, tone};
 
@@ -50,9 +50,8 @@ impl<'a> Elevation<'a> {
         let highest = highest.filter(|top| *top <= MOST_UNITS).max().unwrap_or(0);
         let units = rack
             .units
-            .unwrap_or(USUAL_UNITS)
-            .clamp(1, MOST_UNITS)
-            .max(highest);
+            .unwrap_or(USUAL_UNITS.max(highest))
+            .clamp(1, MOST_UNITS);
         let mut by_top: BTreeMap<u32, (u32, &NodeLine)> = BTreeMap::new();
         let mut taken = vec![None; usize::try_from(units).unwrap_or(0) + 1];
         let mut apart = Vec::new();
@@ -73,7 +72,7 @@ impl<'a> Elevation<'a> {
                 apart.push((node, format!("its units are taken by {other}")));
                 continue;
             }
-            places.fill(Some(cut(&line(name(node)), 40).into_owned()));
+            places.fill(Some(cut(name(node), 40).into_owned()));
             by_top.insert(top, (bottom, node));
         }
         let mut spans = Vec::new();
@@ -113,14 +112,14 @@ fn top_unit(node: &NodeLine) -> Option<(u32, u32)> {
 fn node_box(node: &NodeLine, height: u32) -> Markup {
     html! {
         a.box.(tone(node.standing)).dash[node.standing == Standing::Missing] href=(href::node(&node.id)) {
-            span.boxname { (cut(&line(name(node)), 28)) }
-            (badge(node.standing))
+            span.boxname { (cut(name(node), 28)) }
+            " " (badge(node.standing))
             (tags(node))
             @if height > 2 {
                 @if let Some(found) = &node.worst {
-                    span.boxmore { (cut(&line(&found.code), 40)) ", " (super::words::part(&found.component)) }
+                    " " span.boxmore { (cut(&found.code, 40)) ", " (super::words::part(&found.component)) }
                 }
-                span.boxmore {
+                " " span.boxmore {
                     (node.platform.as_deref().map_or("platform not known".into(), |p| cut(p, 40)))
                 }
             }
@@ -171,12 +170,12 @@ pub(super) fn crumbs(place: &RackPlace, to_rack: bool) -> Markup {
             a href="/" { "Fleet" }
             @for (level, part) in [&place.region, &place.site, &place.row].into_iter().enumerate() {
                 @if let Some(text) = part {
-                    " / " a href=(href::fleet(&up_to(level + 1))) { (cut(&line(text), 40)) }
+                    " / " a href=(href::fleet(&up_to(level + 1))) { (cut(text, 40)) }
                 }
             }
             @if to_rack {
                 @if let Some(rack) = &place.rack {
-                    " / " a href=(href::rack(place)) { (cut(&line(rack), 40)) }
+                    " / " a href=(href::rack(place)) { (cut(rack, 40)) }
                 }
             }
         }
@@ -203,7 +202,7 @@ pub fn rack(rack: &Rack) -> String {
         .place
         .rack
         .as_deref()
-        .map(|text| cut(&line(text), 60).into_owned());
+        .map(|text| cut(text, 60).into_owned());
     let heading = own.map_or_else(|| "No rack set".to_owned(), |own| format!("Rack {own}"));
     let drawn = Elevation::of(rack);
     let counts = counts(&rack.nodes);
@@ -338,9 +337,9 @@ mod tests {
                 node("e", Some(u32::MAX), Some(8)),
                 node("f", Some(900), None),
             ],
-            Some(12),
+            Some(16),
         );
-        assert_eq!(spans, [(12, 4, false), (8, 8, true)]);
+        assert_eq!(spans, [(16, 8, false), (8, 8, true)]);
         assert_eq!(
             apart,
             [

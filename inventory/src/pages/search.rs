@@ -52,7 +52,7 @@ pub fn search(search: &Search) -> String {
     let q = search.q.as_deref().filter(|q| !q.trim().is_empty());
     let found = search.nodes.len() + search.parts.len() + search.codes.len();
     let title = match q {
-        Some(q) => format!("Search: {}", cut(&line(q), 60)),
+        Some(q) => format!("Search: {}", cut(q, 60)),
         None => "Search".to_owned(),
     };
     let main = html! {
@@ -61,7 +61,7 @@ pub fn search(search: &Search) -> String {
         }
         form.bigsearch action="/search" method="get" aria-label="Search" {
             label for="q2" { "Host name, node id, serial of a node or a part, code of a finding" }
-            input #q2 name="q" type="search" maxlength="200" autocomplete="off" value=[q];
+            input #q2 name="q" type="search" maxlength="200" autocomplete="off" value=[q.map(line)];
             button type="submit" { "Search" }
         }
         @if q.is_some() && found == 0 {

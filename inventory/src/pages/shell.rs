@@ -8,7 +8,7 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets::assets;
-use super::text::{clock, cut, line, told};
+use super::text::{clock, cut, encoded, line, told};
 use super::view::{Context, RackPlace};
 
 /// What of the inventory's events concerns a page: then the script fetches it again.
@@ -62,7 +62,10 @@ impl Page<'_> {
             Live::Any => ("any", None, None),
             Live::Never => ("never", None, None),
         };
-        let part = |pick: fn(&RackPlace) -> &Option<String>| place.and_then(|p| pick(p).as_deref());
+        // Encoded as in an address, so that any text comes through as it is.
+        let part = |pick: fn(&RackPlace) -> &Option<String>| {
+            place.and_then(|place| pick(place).as_deref()).map(encoded)
+        };
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -70,13 +73,13 @@ impl Page<'_> {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
-                    title { (cut(&line(&self.title), 120)) " · Cupel" }
+                    title { (cut(&self.title, 120)) " · Cupel" }
                     link rel="icon" href=(icon.href()) type="image/svg+xml";
                     link rel="stylesheet" href=(style.href());
                     script src=(script.href()) defer {}
                     @if live { noscript { meta http-equiv="refresh" content="30"; } }
                 }
-                body data-live=(kind) data-now={ (now) "Z" } data-node=[node]
+                body data-live=(kind) data-now={ (now) "Z" } data-node=[node.map(encoded)]
                     data-region=[part(|p| &p.region)] data-site=[part(|p| &p.site)]
                     data-row=[part(|p| &p.row)] data-rack=[part(|p| &p.rack)] {
                     a.skip href="#main" { "Skip to the content" }
@@ -109,7 +112,7 @@ impl Page<'_> {
                     form.find role="search" action="/search" method="get" {
                         label.vh for="q" { "Search nodes, serials and codes" }
                         input #q name="q" type="search" maxlength="200" autocomplete="off"
-                            placeholder="Node, serial or code" value=[self.q];
+                            placeholder="Node, serial or code" value=[self.q.map(line)];
                         button type="submit" { "Search" }
                     }
                     @if live {
@@ -117,7 +120,7 @@ impl Page<'_> {
                         noscript { p.live { "Loads again every 30 s" } }
                     }
                     form.out action="/logout" method="post" {
-                        button type="submit" title={ "Signed in as " (cut(&line(name), 60)) } {
+                        button type="submit" title={ "Signed in as " (cut(name, 60)) } {
                             "Sign out"
                         }
                     }

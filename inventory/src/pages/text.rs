@@ -1,7 +1,7 @@
 //! Texts: what machines told, made harmless; numbers, times and ages for people.
 //!
 //! # Invariants
-//! - Whatever a machine told goes through [`told`] or [`elided`]: control characters and those that
+//! - Whatever a machine told goes through [`told`], [`elided`] or [`cut`]: control characters and those that
 //!   reorder or hide text become U+FFFD, right-to-left text is isolated, and maud escapes the rest.
 //! - What is not known is a word, never an empty cell or a 0.
 
@@ -54,12 +54,32 @@ pub fn told(text: &str) -> Markup {
     html! { (text) }
 }
 
-/// The first `most` characters of a text.
+/// The first `most` characters of a machine's text, as [`line`] gives it.
 pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    let text = line(text);
     match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}…", text[..end].trim_end())),
-        None => Cow::Borrowed(text),
+        None => text,
     }
+}
+
+/// A sentence without what stands in brackets, for a list: names and serials are told elsewhere.
+pub fn brief(text: &str) -> String {
+    let mut depth = 0_usize;
+    let mut brief = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '(' => {
+                depth += 1;
+                brief.truncate(brief.trim_end().len());
+            }
+            ')' if depth > 0 => depth -= 1,
+            c if depth == 0 => brief.push(c),
+            _ => {}
+        }
+    }
+    // A bracket that is never closed is no bracket.
+    if depth == 0 { brief } else { text.to_owned() }
 }
 
 /// A machine's text, cut after `most` characters; what was cut stands in the title and, in full, on
@@ -68,8 +88,7 @@ pub fn elided(text: &str, most: usize) -> Markup {
     if text.chars().count() <= most {
         return told(text);
     }
-    let clean = line(text);
-    html! { span title=(cut(&clean, LONGEST_TITLE)) { (told(&cut(text, most))) } }
+    html! { span title=(cut(text, LONGEST_TITLE)) { (told(&cut(text, most))) } }
 }
 
 /// A text that may not be known.
@@ -109,7 +128,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + 4);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);
@@ -175,6 +194,13 @@ pub fn clock(at: Timestamp) -> String {
     let text = at.to_string();
     let end = text.find('.').unwrap_or(text.len());
     text[..end].replace('T', " ")
+}
+
+/// The day of a point in time: `2026-01-31`.
+pub fn date(at: Timestamp) -> String {
+    let clock = clock(at);
+    let end = clock.find(' ').unwrap_or(clock.len());
+    clock[..end].to_owned()
 }
 
 /// A point in time: in UTC, with its age.
@@ -244,6 +270,21 @@ mod tests {
         let text = elided(&"x\"".repeat(900), 10).into_string();
         assert!(text.starts_with("<span title=\"x&quot;x"), "{text}");
         assert!(text.len() < 2_500, "{}", text.len());
+    }
+
+    #[test]
+    fn a_sentence_is_told_without_its_brackets() {
+        for (text, want) in [
+            (
+                "GPU 3 in SXM 6 (H100, serial 1) is lost",
+                "GPU 3 in SXM 6 is lost",
+            ),
+            ("a (b (c) d) e (f)", "a e"),
+            ("open (never closed", "open (never closed"),
+            ("a) b", "a) b"),
+        ] {
+            assert_eq!(brief(text), want);
+        }
     }
 
     #[test]

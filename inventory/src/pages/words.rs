@@ -64,9 +64,14 @@ pub fn meaning(standing: Standing) -> &'static str {
     }
 }
 
+/// Symbol and word together, for what has the tone already.
+pub fn stands(of: Standing) -> Markup {
+    html! { b { (symbol(of)) } " " (standing(of)) }
+}
+
 /// Symbol and word together.
 pub fn badge(of: Standing) -> Markup {
-    html! { span.(tone(of)).st { b { (symbol(of)) } " " (standing(of)) } }
+    html! { span.st.(tone(of)) { (stands(of)) } }
 }
 
 /// Severity in capitals.
@@ -118,14 +123,35 @@ pub fn kind(kind: ComponentKind) -> &'static str {
     }
 }
 
+/// Several of a kind.
+pub fn kinds(kind: ComponentKind) -> &'static str {
+    match kind {
+        ComponentKind::Node => "nodes",
+        ComponentKind::Gpu => "GPUs",
+        ComponentKind::Nvlink => "NVLinks",
+        ComponentKind::Nvswitch => "NVSwitches",
+        ComponentKind::Rdma => "RDMA adapters",
+        ComponentKind::Nic => "network ports",
+        ComponentKind::Optic => "optics",
+        ComponentKind::Pcie => "PCIe devices",
+        ComponentKind::Dimm => "DIMMs",
+        ComponentKind::Cpu => "CPUs",
+        ComponentKind::Nvme => "NVMe drives",
+        ComponentKind::Psu => "power supplies",
+        ComponentKind::Fan => "fans",
+        ComponentKind::Bmc => "BMCs",
+        ComponentKind::Service => "services",
+        ComponentKind::Filesystem => "file systems",
+    }
+}
+
 /// A part by kind, number and slot: `GPU 3, SXM 6`. Its PCI address where it has no slot.
 pub fn part(component: &Component) -> String {
-    let mut text = kind(component.kind).to_owned();
-    match (component.kind, component.index) {
-        (ComponentKind::Rdma, Some(port)) => text.push_str(&format!(" port {port}")),
-        (_, Some(index)) => text.push_str(&format!(" {index}")),
-        (_, None) => {}
-    }
+    let mut text = match (component.kind, component.index) {
+        (ComponentKind::Rdma, Some(port)) => format!("RDMA port {port}"),
+        (of, Some(index)) => format!("{} {index}", kind(of)),
+        (of, None) => kind(of).to_owned(),
+    };
     match (&component.slot, component.pci) {
         (Some(slot), _) => {
             let slot = line(slot);
@@ -142,8 +168,8 @@ pub fn part(component: &Component) -> String {
 /// A finding in one line: symbol, code, part and slot.
 pub fn finding_line(found: &FindingLine) -> Markup {
     html! {
-        span.(severity_tone(found.severity)).st {
-            b { (severity_symbol(found.severity)) } " " span.code { (told(&cut(&found.code, 60))) }
+        span.st.(severity_tone(found.severity)) {
+            b { (severity_symbol(found.severity)) } " " code { (told(&cut(&found.code, 60))) }
         }
         " " (part(&found.component))
         @if !found.observed { " " span.tag { "waits to clear" } }
@@ -159,12 +185,20 @@ pub fn rack_name(place: &RackPlace) -> String {
     let parts: Vec<_> = [&place.region, &place.site, &place.row, &place.rack]
         .into_iter()
         .flatten()
-        .map(|part| cut(&line(part), 40).into_owned())
+        .map(|part| cut(part, 40).into_owned())
         .collect();
     match parts.is_empty() {
         true => "no place set".to_owned(),
         false => parts.join(" / "),
     }
+}
+
+/// The same for a list, where the region goes without saying: `osl1 / A03 / r07`.
+pub fn short_rack_name(place: &RackPlace) -> String {
+    rack_name(&RackPlace {
+        region: place.region.clone().filter(|_| place.site.is_none()),
+        ..place.clone()
+    })
 }
 
 /// Where a node stands in its rack: `U17`, `U17–U24`.
@@ -237,7 +271,7 @@ pub fn action(action: RemedyAction) -> &'static str {
 pub fn performer(by: Performer) -> &'static str {
     match by {
         Performer::Automatic => "the agent does it",
-        Performer::OptIn => "the agent, where that is switched on; else a person",
+        Performer::OptIn => "the agent if that is switched on, else a person",
         Performer::Human => "a person",
     }
 }
@@ -343,7 +377,7 @@ mod tests {
         component.kind = ComponentKind::Rdma;
         component.slot = Some("12".to_owned());
         component.index = Some(1);
-        assert_eq!(part(&component), "RDMA adapter port 1, slot 12");
+        assert_eq!(part(&component), "RDMA port 1, slot 12");
         assert_eq!(part(&Component::node()), "node");
     }
 

@@ -73,13 +73,15 @@ fn evidence(evidence: &[Evidence]) -> Markup {
             tbody {
                 @for one in evidence.iter().take(EVIDENCE) { tr {
                     th scope="row" { (told(&cut(&one.name, 60).replace('_', " "))) }
-                    td.v { (measured(&one.value, one.unit.as_deref())) }
-                    td {
-                        @match &one.limit {
-                            Some(limit) => (measured(limit, one.unit.as_deref())),
-                            None => span.soft { "none" },
+                    @match &one.limit {
+                        Some(limit) => {
+                            td.v { (measured(&one.value, one.unit.as_deref())) }
+                            td {
+                                (measured(limit, one.unit.as_deref()))
+                                @if let Some(source) = &one.limit_source { p.soft { (told(&cut(source, 160))) } }
+                            }
                         }
-                        @if let Some(source) = &one.limit_source { p.soft { (told(&cut(source, 160))) } }
+                        None => td.v colspan="2" { (measured(&one.value, one.unit.as_deref())) },
                     }
                 } }
             }
@@ -97,7 +99,8 @@ fn life(tracked: &Tracked, now: Timestamp) -> Markup {
             @if tracked.flaps > 0 {
                 div { dt { "Came back" } dd { (count(tracked.flaps.into(), "time")) " within 24 h" } }
             }
-            div { dt { "Means" } dd { (impact(finding.impact)) "; reaches " (scope(finding.scope)) } }
+            div { dt { "Means" } dd { (impact(finding.impact)) } }
+            div { dt { "Reaches" } dd { (scope(finding.scope)) } }
             div { dt { "Ends" } dd { (clears(finding.clears)) } }
         }
     }
@@ -112,13 +115,13 @@ fn card(tracked: &Tracked, now: Timestamp) -> Markup {
                 span.st.(severity_tone(finding.severity)) {
                     b { (severity_symbol(finding.severity)) } " " (severity(finding.severity))
                 }
-                h3.code { (told(&cut(&finding.code, 80))) }
+                " " h3.code { (told(&cut(&finding.code, 80))) } " "
                 span.where { (part(component)) }
                 @if let Some(serial) = &component.serial {
-                    a.go href=(href::part(serial)) { "serial " (told(&cut(serial, 40))) }
+                    " " a.go href=(href::part(serial)) { "serial " (told(&cut(serial, 40))) }
                 }
-                @if finding.confidence == Confidence::Provisional { span.tag { "provisional" } }
-                @if finding.mode == Mode::Observe { span.tag { "observed only: changes no verdict" } }
+                @if finding.confidence == Confidence::Provisional { " " span.tag { "provisional" } }
+                @if finding.mode == Mode::Observe { " " span.tag { "observed only: changes no verdict" } }
             }
             p.summary { (told(&cut(&finding.summary, 500))) }
             @if !tracked.observed {
@@ -132,7 +135,7 @@ fn card(tracked: &Tracked, now: Timestamp) -> Markup {
             }
             div.cols {
                 div.do {
-                    h4 { "What to do" span.urgency { (urgency(finding.urgency)) } }
+                    h4 { "What to do " span.urgency { (urgency(finding.urgency)) } }
                     @if finding.remedy.is_empty() {
                         p { "The finding names no step. See " code { "cupel explain " (told(&cut(&finding.code, 80))) } "." }
                     } @else {

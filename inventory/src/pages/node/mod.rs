@@ -14,7 +14,7 @@ use super::href;
 use super::nodes::{name, tags};
 use super::rack::crumbs;
 use super::shell::{Live, Page};
-use super::text::{cut, line, time, told};
+use super::text::{cut, time, told};
 use super::topology::topology;
 use super::view::{Node, Standing};
 use super::words::{self, badge, standing, tone};
@@ -41,7 +41,6 @@ fn banner(node: &Node) -> Markup {
 fn contents(node: &Node) -> Markup {
     html! {
         nav.toc aria-label="On this page" {
-            a href="#todo" { "What to do" }
             @if node.snapshot.is_some() { a href="#topology" { "Topology" } }
             a href="#parts" { "Parts" }
             a href="#history" { "History" }
@@ -80,27 +79,29 @@ fn raw(node: &Node) -> Markup {
 
 /// The page.
 pub fn node(node: &Node) -> String {
-    let heading = cut(&line(name(&node.line)), 80).into_owned();
+    let heading = cut(name(&node.line), 80).into_owned();
     let main = html! {
         (crumbs(&node.line.place.rack, true))
         div.title {
             h1 { (told(&heading)) }
             p { (tags(&node.line)) }
+            (contents(node))
         }
         div.node {
-            section #todo aria-labelledby="todo-title" {
-                h2 #todo-title.vh { "How it stands, and what to do" }
-                (banner(node))
-                (findings::findings(node))
+            div.first {
+                section #todo aria-labelledby="todo-title" {
+                    h2 #todo-title.vh { "How it stands, and what to do" }
+                    (banner(node))
+                    (findings::findings(node))
+                }
+                @if let Some(snapshot) = &node.snapshot {
+                    section #topology aria-labelledby="topology-title" {
+                        h2 #topology-title { "Topology" }
+                        (topology(snapshot, &node.findings, &node.context))
+                    }
+                }
             }
             aside.facts aria-label="What and where it is" { (facts::facts(node)) }
-        }
-        (contents(node))
-        @if let Some(snapshot) = &node.snapshot {
-            section #topology aria-labelledby="topology-title" {
-                h2 #topology-title { "Topology" }
-                (topology(snapshot, &node.findings, &node.context))
-            }
         }
         (parts::parts(node))
         (history::history(node))

@@ -7,9 +7,9 @@ use cupel_model::wire::Tracked;
 use maud::{Markup, html};
 
 use crate::pages::href;
-use crate::pages::text::{count, cut, elided, maybe, short_time, told};
+use crate::pages::text::{cut, date, elided, maybe, told};
 use crate::pages::view::{Node, NodePart};
-use crate::pages::words::{kind, severity_symbol, severity_tone};
+use crate::pages::words::{kind, kinds, severity_symbol, severity_tone};
 
 /// Longest list of one kind that is open from the beginning.
 const OPEN: usize = 16;
@@ -33,7 +33,7 @@ fn finding<'a>(part: &NodePart, findings: &'a [Tracked]) -> Option<&'a Tracked> 
                 && component.serial.is_none()
                 && same(&component.slot, &part.slot))
     });
-    fits.max_by_key(|tracked| tracked.finding.severity)
+    fits.max_by_key(|tracked| (tracked.observed, tracked.finding.severity))
 }
 
 fn state(part: &NodePart, findings: &[Tracked]) -> Markup {
@@ -52,7 +52,6 @@ fn state(part: &NodePart, findings: &[Tracked]) -> Markup {
 }
 
 fn list(parts: &[&NodePart], node: &Node) -> Markup {
-    let now = node.context.now;
     html! {
         div.scroll { table.parts {
             thead { tr {
@@ -71,7 +70,7 @@ fn list(parts: &[&NodePart], node: &Node) -> Markup {
                     @if let Some(number) = &part.part_number { span.soft { " " (elided(number, 40)) } }
                 }
                 td.code { (maybe(part.firmware.as_deref().map(|text| cut(text, 40)).as_deref())) }
-                td.when { @match part.since { Some(at) => (short_time(now, at)), None => (maybe(None)) } }
+                td { @match part.since { Some(at) => (date(at)), None => (maybe(None)) } }
             } } }
         } }
         @if parts.len() > MOST { p.soft { "And " (parts.len() - MOST) " more." } }
@@ -80,22 +79,22 @@ fn list(parts: &[&NodePart], node: &Node) -> Markup {
 
 /// All parts, by kind.
 pub(super) fn parts(node: &Node) -> Markup {
-    let mut kinds: BTreeMap<ComponentKind, Vec<&NodePart>> = BTreeMap::new();
+    let mut by_kind: BTreeMap<ComponentKind, Vec<&NodePart>> = BTreeMap::new();
     for part in &node.parts {
-        kinds.entry(part.kind).or_default().push(part);
+        by_kind.entry(part.kind).or_default().push(part);
     }
-    for list in kinds.values_mut() {
+    for list in by_kind.values_mut() {
         list.sort_by_cached_key(|part| (natural(&part.slot), part.serial.clone()));
     }
     html! {
         section #parts aria-labelledby="parts-title" {
             h2 #parts-title { "Parts" }
             @if node.parts.is_empty() { p.nil { "No part is known of this node." } }
-            @for (of, parts) in &kinds {
+            @for (of, parts) in &by_kind {
                 @let sick = parts.iter().filter(|part| !part.present || finding(part, &node.findings).is_some()).count();
                 details.kind open[parts.len() <= OPEN || sick > 0] {
                     summary {
-                        (count(u64::try_from(parts.len()).unwrap_or(u64::MAX), kind(*of)))
+                        (parts.len()) " " (if parts.len() == 1 { kind(*of) } else { kinds(*of) })
                         @if sick > 0 { " " span.st.bad { b { "✕" } " " (sick) " marked" } }
                     }
                     (list(parts, node))

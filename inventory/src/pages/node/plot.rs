@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 use cupel_model::Timestamp;
 use maud::{Markup, html};
 
-use crate::pages::text::{age, clock, cut, decimal, line, span, whole};
+use crate::pages::text::{age, clock, decimal, span, whole};
+use crate::pages::topology::slot_of;
 use crate::pages::view::Node;
 
 /// Stretches that the time is cut into.
@@ -103,6 +104,9 @@ struct Panel {
 impl Panel {
     /// Fixes the scale: from `low` in whole `step`s to what is highest.
     fn scale(&mut self, low: Option<f64>, step: f64) {
+        if !self.is_read() {
+            return;
+        }
         let lowest = self.series.values().filter_map(|series| series.lowest);
         let lowest = low.unwrap_or_else(|| lowest.fold(f64::MAX, f64::min));
         let highest = self.series.values().filter_map(|series| series.highest);
@@ -112,6 +116,11 @@ impl Panel {
         let near = self.high + 3.0 * step;
         let limit = self.limits.values().copied().filter(|limit| *limit <= near);
         self.high = limit.fold(self.high, f64::max);
+    }
+
+    /// Whether anything was ever read.
+    fn is_read(&self) -> bool {
+        self.series.values().any(|series| series.highest.is_some())
     }
 
     fn y(&self, value: f64) -> u32 {
@@ -158,6 +167,9 @@ impl Panel {
     fn plot(&self, gpu: u32, name: &str, first: bool) -> Markup {
         let series = self.series.get(&gpu);
         let limit = self.limits.get(&gpu).filter(|limit| **limit <= self.high);
+        if !self.is_read() {
+            return html! { span.nil { "no reading" } };
+        }
         html! {
             div.plot {
                 span { (decimal(self.high, 0)) } span { (decimal(self.low, 0)) }
@@ -274,9 +286,10 @@ fn panels(node: &Node) -> (Panel, Panel) {
 }
 
 fn slot(node: &Node, index: u32) -> Option<String> {
-    let mut gpus = node.snapshot.iter().flat_map(|snapshot| &snapshot.gpus);
+    let snapshot = node.snapshot.as_deref()?;
+    let mut gpus = snapshot.gpus.iter();
     let gpu = gpus.find(|gpu| gpu.index.get() == Some(index))?;
-    Some(cut(&line(gpu.slot.value()?), 20).into_owned())
+    slot_of(snapshot, gpu)
 }
 
 /// One row a GPU: temperature and power.

@@ -10,6 +10,7 @@
   const say = document.getElementById('say');
   const help = document.getElementById('help');
   const looksAt = body.dataset.live;
+  const of = (name) => decodeURIComponent(body.dataset[name] || '');
 
   // Times: ages are told anew from the server's clock, so that a wrong clock here does not matter.
   let ahead = 0;
@@ -80,8 +81,8 @@
   };
 
   // Fetching the page again: at once after a quiet time, else at most once in `least`.
-  const least = looksAt === 'fleet' ? 1500 : looksAt === 'any' ? 5000 : 1000;
-  let fetching = false, again = false, timer = 0, last = 0, good = Date.now();
+  const least = looksAt === 'fleet' ? 1000 : looksAt === 'any' ? 5000 : 500;
+  let fetching = false, again = false, failed = false, timer = 0, last = 0, good = Date.now();
   const spoken = () => [...document.querySelectorAll('main [data-say]')].map((e) => e.textContent.trim()).join('. ');
   const refresh = async () => {
     if (fetching) { again = true; return; }
@@ -97,15 +98,22 @@
       const main = page.querySelector('main');
       if (!main) throw new Error('no main');
       const before = spoken();
-      put(document.querySelector('main'), main);
+      const here = document.querySelector('main');
+      const inside = here.contains(document.activeElement);
+      put(here, main);
+      // What had the focus may be gone: then its place is the page, not nowhere.
+      if (inside && !here.contains(document.activeElement)) here.focus({ preventScroll: true });
       document.title = page.title;
       setClock(page.body.dataset.now);
       tick();
-      good = Date.now();
+      good = Date.now(); failed = false;
+      if (source && source.readyState === EventSource.OPEN) show('live');
       const after = spoken();
       if (after !== before) say.textContent = after;
     } catch (error) {
+      failed = true;
       show('stale');
+      setTimeout(want, 5000);
     } finally {
       fetching = false;
       if (again) want();
@@ -113,8 +121,8 @@
   };
   const want = () => {
     if (document.hidden) { again = true; return; }
-    clearTimeout(timer);
-    timer = setTimeout(refresh, Math.max(60, last + least - Date.now()));
+    if (timer) return;
+    timer = setTimeout(() => { timer = 0; refresh(); }, Math.max(60, last + least - Date.now()));
   };
 
   // How fresh the page is, in a symbol and words.
@@ -131,22 +139,24 @@
   // Events.
   const concerns = (change) => {
     const report = change.what === 'report';
-    if (looksAt === 'node') return !change.node || change.node === body.dataset.node;
+    if (looksAt === 'node') return !change.node || change.node === of('node');
     if (looksAt === 'rack') {
-      return !report && ['region', 'site', 'row', 'rack'].every((part) => !change[part] || change[part] === body.dataset[part]);
+      return !report && ['region', 'site', 'row', 'rack'].every((part) => !change[part] || change[part] === of(part));
     }
     return !report;
   };
+  // The stream is there and nothing that concerns the page is missing: what is shown is what is.
+  const alive = () => { if (!failed) { good = Date.now(); show('live'); } };
   let source = null, heard = 0, pings = false, wait = 1000;
   const close = () => { if (source) source.close(); source = null; };
   const open = () => {
     close();
-    const node = looksAt === 'node' ? '?node=' + encodeURIComponent(body.dataset.node) : '';
+    const node = looksAt === 'node' ? '?node=' + encodeURIComponent(of('node')) : '';
     source = new EventSource('/v1/events' + node);
     const first = heard === 0;
     source.onopen = () => {
       heard = Date.now(); wait = 1000;
-      show('live');
+      alive();
       if (!first) want();
     };
     source.onerror = () => {
@@ -164,12 +174,12 @@
       heard = Date.now();
       let change = {};
       try { change = JSON.parse(event.data) || {}; } catch (error) { change = {}; }
-      show('live');
+      alive();
       if (concerns(change)) want();
     };
     source.onmessage = take;
     source.addEventListener('change', take);
-    source.addEventListener('ping', () => { heard = Date.now(); good = heard; pings = true; show('live'); });
+    source.addEventListener('ping', () => { heard = Date.now(); pings = true; alive(); });
   };
   if (live && looksAt !== 'never') {
     show('reconnecting');

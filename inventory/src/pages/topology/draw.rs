@@ -8,22 +8,24 @@ use std::fmt::Write as _;
 
 use maud::{Markup, html};
 
+use super::gpu::DrawnGpu;
+use super::io::Io;
 use super::links::{Link, State};
-use super::map::{DrawnGpu, Group, Io, Map, Numa};
+use super::map::{Group, Map, Numa};
 use super::marks::Mark;
 use crate::pages::text::{cut, line};
 
 const WIDTH: usize = 920;
-const WIDTH_WITHOUT_NVLINK: usize = 610;
+const WIDTH_WITHOUT_NVLINK: usize = 552;
 const ROW: usize = 42;
 const GAP: usize = 6;
 const HEAD: usize = 26;
 const IO_X: usize = 10;
-const IO_WIDTH: usize = 272;
-const BUS_X: usize = 301;
-const GPU_X: usize = 320;
-const GPU_WIDTH: usize = 280;
-const LINKS_X: usize = 616;
+const IO_WIDTH: usize = 244;
+const BUS_X: usize = 268;
+const GPU_X: usize = 282;
+const GPU_WIDTH: usize = 258;
+const LINKS_X: usize = 554;
 const LINKS_WIDTH: usize = 156;
 const SWITCH_X: usize = 808;
 const SWITCH_WIDTH: usize = 104;
@@ -167,18 +169,26 @@ fn group(canvas: &mut Canvas, group: &Group, nvlink: bool) {
     canvas.y += rows * (ROW + GAP);
 }
 
+/// How wide a processor's part of the drawing is: what is right of it belongs to the switches.
+fn inner(nvlink: bool) -> usize {
+    match nvlink {
+        true => LINKS_X + LINKS_WIDTH - IO_X,
+        false => WIDTH_WITHOUT_NVLINK - 2 * IO_X,
+    }
+}
+
 /// What shares no root port with a GPU, side by side.
-fn others(canvas: &mut Canvas, others: &[Io], width: usize) {
-    let inner = width - 2 * IO_X;
+fn others(canvas: &mut Canvas, others: &[Io], nvlink: bool) {
+    let inner = inner(nvlink);
     for (small, height) in [(false, ROW + GAP), (true, SMALL + 2)] {
         let list: Vec<_> = others.iter().filter(|io| io.small == small).collect();
         let sick = list.iter().any(|io| io.mark.is_sick());
-        let columns = match (small, width > WIDTH_WITHOUT_NVLINK) {
+        let columns = match (small, nvlink) {
             (false, true) => 3,
             (false, false) => 2,
-            (true, true) if !sick => 6,
-            (true, true) => 4,
-            (true, false) if !sick => 4,
+            (true, true) if !sick => 4,
+            (true, true) => 3,
+            (true, false) if !sick => 3,
             (true, false) => 2,
         };
         let column = inner / columns;
@@ -193,16 +203,16 @@ fn others(canvas: &mut Canvas, others: &[Io], width: usize) {
     }
 }
 
-fn numa(canvas: &mut Canvas, numa: &Numa, width: usize, nvlink: bool) {
+fn numa(canvas: &mut Canvas, numa: &Numa, nvlink: bool) {
     canvas.parts.push(html! {
         (text(IO_X, canvas.y + 17, "numa", false, &line(&numa.name)))
-        path.rule d=(format!("M{IO_X} {}H{}", canvas.y + 23, width - IO_X)) {}
+        path.rule d=(format!("M{IO_X} {}H{}", canvas.y + 23, IO_X + inner(nvlink))) {}
     });
     canvas.y += HEAD + 4;
     for one in &numa.groups {
         group(canvas, one, nvlink);
     }
-    others(canvas, &numa.others, width);
+    others(canvas, &numa.others, nvlink);
     canvas.y += GAP + 2;
 }
 
@@ -254,7 +264,7 @@ fn fabric(canvas: &mut Canvas, map: &Map) {
             (text(SWITCH_X + 8, y + 17, "n", false, &switch.name))
             (text(SWITCH_X + 8, y + 34, "d", false, &match switch.mark.is_sick() {
                 true => cut(&switch.mark.text(), 15).into_owned(),
-                false => switch.detail.clone(),
+                false => format!("{} {}", switch.mark.text(), switch.detail),
             }))
         });
     }
@@ -274,13 +284,13 @@ pub(super) fn draw(map: &Map) -> Markup {
     let nvlink = map.nvlink || !map.switches.is_empty();
     let width = if nvlink { WIDTH } else { WIDTH_WITHOUT_NVLINK };
     for one in &map.numas {
-        numa(&mut canvas, one, width, nvlink);
+        numa(&mut canvas, one, nvlink);
     }
     if nvlink {
         fabric(&mut canvas, map);
     }
     html! {
-        svg.topology viewBox=(format!("0 0 {width} {}", canvas.y)) width=(width) height=(canvas.y)
+        svg.topology.wide[nvlink] viewBox=(format!("0 0 {width} {}", canvas.y)) width=(width) height=(canvas.y)
             role="img" aria-label=(map.summary()) {
             @for part in &canvas.parts { (part) }
         }

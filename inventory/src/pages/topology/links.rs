@@ -95,11 +95,8 @@ impl Links {
             let found: Vec<_> = links.iter().filter(|link| link.state == state).collect();
             match found.as_slice() {
                 [] => String::new(),
-                few if few.len() <= 3 => {
-                    let names: Vec<_> = few.iter().map(|link| link.index.to_string()).collect();
-                    names.join(" ")
-                }
-                many => many.len().to_string() + " links",
+                [one] => format!("link {}", one.index),
+                many => format!("{} links", many.len()),
             }
         };
         let up = links.iter().filter(|link| link.state == State::Up).count();

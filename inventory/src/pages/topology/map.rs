@@ -7,40 +7,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cupel_model::snapshot::{Gpu, NvmeController, PciDevice, RdmaDevice, RdmaPort, Snapshot};
+use cupel_model::snapshot::{PciDevice, RdmaDevice, Snapshot};
 use cupel_model::wire::Tracked;
-use cupel_model::{ComponentKind, PciAddress, Reading};
+use cupel_model::{ComponentKind, PciAddress};
 
+use super::gpu::{DrawnGpu, gpu, lost};
+use super::io::{Io, drive, network, port, value};
 use super::links::{Links, State};
 use super::marks::{Mark, Marks};
-use crate::pages::text::{count, cut, decimal, line};
+use crate::pages::text::{count, cut, decimal};
 
 /// Most devices that are drawn.
 const MOST: usize = 96;
 /// Deepest PCI tree that is followed.
 const DEEPEST: usize = 32;
-
-/// A GPU as it is drawn.
-pub(super) struct DrawnGpu {
-    /// `GPU 3`
-    pub name: String,
-    /// `SXM 6`
-    pub slot: String,
-    /// Measurements, or why there are none.
-    pub detail: String,
-    pub mark: Mark,
-    pub links: Links,
-}
-
-/// An adapter's port, a network port or a drive.
-pub(super) struct Io {
-    pub name: String,
-    pub slot: String,
-    pub detail: String,
-    pub mark: Mark,
-    /// A drive: drawn small.
-    pub small: bool,
-}
 
 /// What shares a PCIe root port with a GPU.
 #[derive(Default)]
@@ -81,7 +61,8 @@ pub(super) struct Map {
     ports: usize,
 }
 
-struct Tree<'a> {
+/// PCI functions by address.
+pub(super) struct Tree<'a> {
     devices: BTreeMap<PciAddress, &'a PciDevice>,
 }
 
@@ -104,157 +85,11 @@ impl Tree<'_> {
     }
 
     /// `32 GT/s ×16`
-    fn link(&self, address: Option<PciAddress>) -> Option<String> {
+    pub(super) fn link(&self, address: Option<PciAddress>) -> Option<String> {
         let device = self.devices.get(&address?)?;
         let speed = device.current_speed_gts.get()?;
         let width = device.current_width.get()?;
         Some(format!("{} GT/s ×{width}", decimal(speed.get(), 1)))
-    }
-}
-
-/// A reading's text, or nothing where there is no value.
-fn value(reading: &Reading<String>, most: usize) -> Option<String> {
-    reading
-        .value()
-        .map(|text| cut(&line(text), most).into_owned())
-}
-
-fn slot(reading: &Reading<String>) -> String {
-    match value(reading, 18) {
-        Some(text) if text.starts_with(|c: char| c.is_ascii_digit()) => format!("slot {text}"),
-        Some(text) => text,
-        None => "slot not known".to_owned(),
-    }
-}
-
-fn gpu(gpu: &Gpu, snapshot: &Snapshot, marks: &Marks<'_>, tree: &Tree<'_>) -> DrawnGpu {
-    let pci = gpu.pci.get();
-    let past = snapshot
-        .remembered
-        .iter()
-        .find(|part| part.kind == ComponentKind::Gpu && part.pci.is_some() && part.pci == pci);
-    let past = past.filter(|_| gpu.identity.serial.value().is_none());
-    let serial = gpu.identity.serial.value().cloned();
-    let serial = serial.or_else(|| past.and_then(|part| part.serial.clone()));
-    let kinds = [ComponentKind::Gpu, ComponentKind::Pcie];
-    let mut parts = Vec::new();
-    if let Some(heat) = gpu.thermal.temperature_celsius.get() {
-        parts.push(format!("{} °C", decimal(heat.get(), 0)));
-    }
-    if let Some(power) = gpu.thermal.power_watts.get() {
-        parts.push(format!("{} W", decimal(power.get(), 0)));
-    }
-    parts.extend(tree.link(pci));
-    let gone = if gpu.on_bus.get() == Some(false) {
-        Some("off the PCI bus".to_owned())
-    } else if let Some(hung) = &gpu.hung {
-        Some(format!("{} hangs", cut(&line(&hung.call), 34)))
-    } else if gpu.in_driver.get() != Some(true) {
-        Some("not in the driver".to_owned())
-    } else if parts.is_empty() {
-        Some("nothing could be read".to_owned())
-    } else {
-        None
-    };
-    let mark = marks.device(&kinds, pci, serial.as_deref());
-    let mark = mark.unwrap_or_else(|| gone.clone().map_or(Mark::Well, Mark::Unread));
-    let past_slot = past.and_then(|part| part.slot.clone()).map(Reading::Value);
-    DrawnGpu {
-        name: match gpu.index.get().or_else(|| past.and_then(|part| part.index)) {
-            Some(index) => format!("GPU {index}"),
-            None => "GPU".to_owned(),
-        },
-        slot: slot(past_slot.as_ref().unwrap_or(&gpu.slot)),
-        detail: gone.unwrap_or_else(|| parts.join(", ")),
-        mark,
-        links: Links::of(gpu, pci, &snapshot.nvswitches, marks),
-    }
-}
-
-/// GPUs that were here and are no longer listed at all.
-fn lost(snapshot: &Snapshot, marks: &Marks<'_>) -> Vec<DrawnGpu> {
-    let listed = |part: &cupel_model::snapshot::RememberedPart| {
-        snapshot.gpus.iter().any(|gpu| {
-            let same = |a: Option<&String>, b: &Option<String>| a.is_some() && a == b.as_ref();
-            same(gpu.identity.serial.value(), &part.serial)
-                || same(gpu.slot.value(), &part.slot)
-                || (part.pci.is_some() && gpu.pci.get() == part.pci)
-        })
-    };
-    let gpus = snapshot.remembered.iter();
-    gpus.filter(|part| part.kind == ComponentKind::Gpu && !listed(part))
-        .map(|part| DrawnGpu {
-            name: part
-                .index
-                .map_or("GPU".to_owned(), |index| format!("GPU {index}")),
-            slot: slot(
-                &part
-                    .slot
-                    .clone()
-                    .map_or_else(|| Reading::absent("not known"), Reading::Value),
-            ),
-            detail: "not found, drawn as last seen".to_owned(),
-            mark: marks
-                .device(&[ComponentKind::Gpu], part.pci, part.serial.as_deref())
-                .unwrap_or_else(|| Mark::Unread("gone".to_owned())),
-            links: Links::Unread("gone".to_owned()),
-        })
-        .collect()
-}
-
-fn port(device: &RdmaDevice, port: &RdmaPort, marks: &Marks<'_>) -> Io {
-    let state = value(&port.state, 16);
-    let up = state.as_deref() == Some("ACTIVE");
-    let mut words: Vec<String> = Vec::new();
-    match &state {
-        Some(state) => words.push(state.clone()),
-        None => words.push("state unreadable".to_owned()),
-    }
-    if up {
-        match port.rate_gbps.get() {
-            Some(rate) => words.push(format!("{} Gb/s", decimal(rate.get(), 1))),
-            None => words.push("rate unreadable".to_owned()),
-        }
-    } else {
-        words.extend(value(&port.physical_state, 16));
-    }
-    words.extend(value(&port.link_layer, 12));
-    let name = cut(&line(&device.name), 16).into_owned();
-    Io {
-        name: match device.ports.len() {
-            0 | 1 => name,
-            _ => format!("{name}/{}", port.number),
-        },
-        slot: slot(&device.slot),
-        detail: words.join(", "),
-        mark: marks
-            .port(device.pci.get(), port.number)
-            .unwrap_or(match state {
-                Some(_) if up => Mark::Well,
-                Some(_) => Mark::Idle,
-                None => Mark::Unread("state".to_owned()),
-            }),
-        small: false,
-    }
-}
-
-fn drive(drive: &NvmeController, marks: &Marks<'_>) -> Io {
-    let state = value(&drive.state, 12);
-    let kinds = [ComponentKind::Nvme, ComponentKind::Pcie];
-    let mark = marks.device(
-        &kinds,
-        drive.pci.get(),
-        drive.serial.value().map(String::as_str),
-    );
-    Io {
-        name: cut(&line(&drive.name), 10).into_owned(),
-        slot: value(&drive.slot, 8).map_or_else(String::new, |slot| format!("slot {slot}")),
-        detail: String::new(),
-        mark: mark.unwrap_or(match state.as_deref() {
-            Some("live") => Mark::Well,
-            Some(_) | None => Mark::Unread("state".to_owned()),
-        }),
-        small: true,
     }
 }
 
@@ -359,8 +194,7 @@ impl Map {
             seen.extend(pci);
             let own = pci.and_then(|pci| tree.devices.get(&pci));
             if own.is_some_and(|own| own.manages_switches.get() == Some(true)) {
-                self.managers
-                    .push(cut(&line(&device.name), 16).into_owned());
+                self.managers.push(cut(&device.name, 16).into_owned());
                 continue;
             }
             for one in &device.ports {
@@ -375,30 +209,7 @@ impl Map {
             let Some(pci) = interface.pci.get().filter(|pci| !seen.contains(pci)) else {
                 continue;
             };
-            let state = value(&interface.state, 12);
-            let up = state.as_deref() == Some("up");
-            let mut words = vec![
-                state
-                    .clone()
-                    .unwrap_or_else(|| "state unreadable".to_owned()),
-            ];
-            if let Some(rate) = interface.rate_gbps.get().filter(|_| up) {
-                words.push(format!("{} Gb/s", decimal(rate.get(), 1)));
-            }
-            words.push("network".to_owned());
-            let mark = marks.port(Some(pci), 1);
-            let io = Io {
-                name: cut(&line(&interface.name), 18).into_owned(),
-                slot: String::new(),
-                detail: words.join(", "),
-                mark: mark.unwrap_or(match state {
-                    Some(_) if up => Mark::Well,
-                    Some(_) => Mark::Idle,
-                    None => Mark::Unread("state".to_owned()),
-                }),
-                small: false,
-            };
-            ios.push((Some(pci), io));
+            ios.push((Some(pci), network(interface, pci, marks)));
         }
         ios.extend(
             snapshot
@@ -429,18 +240,16 @@ impl Map {
             };
             let links: Vec<_> = gpus().flat_map(|gpu| gpu.links.read()).collect();
             let up = links.iter().filter(|link| link.state == State::Up).count();
-            text.push_str(&format!(
-                " NVLinks: {up} of {} that could be read are up",
-                links.len()
-            ));
+            text.push_str(&match links.len() {
+                0 => " None of its NVLinks could be read".to_owned(),
+                all => format!(" NVLinks: {up} of {all} that could be read are up"),
+            });
             let unread = gpus()
                 .filter(|gpu| matches!(gpu.links, Links::Unread(_)))
                 .count();
-            if unread > 0 {
-                text.push_str(&format!(
-                    "; those of {} could not be read",
-                    plural(unread, "GPU")
-                ));
+            if unread > 0 && !links.is_empty() {
+                let gpus = plural(unread, "GPU");
+                text.push_str(&format!("; those of {gpus} could not be read"));
             }
             text.push('.');
         }
@@ -502,7 +311,7 @@ fn named(number: Option<u32>, numa: Numa, snapshot: &Snapshot) -> Numa {
         (Some(number), None) => format!("NUMA {number}"),
         (Some(number), Some(socket)) => {
             let model = value(&socket.model, 48).unwrap_or_else(|| "model not known".to_owned());
-            format!("NUMA {number}, {}, {model}", cut(&line(&socket.name), 12))
+            format!("NUMA {number}, {}, {model}", cut(&socket.name, 12))
         }
     };
     Numa { name, ..numa }

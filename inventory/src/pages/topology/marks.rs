@@ -6,6 +6,8 @@
 use cupel_model::wire::Tracked;
 use cupel_model::{ComponentKind, Finding, PciAddress, Severity};
 
+use crate::pages::text::cut;
+
 /// State of a drawn part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
@@ -36,8 +38,10 @@ impl Mark {
         match self {
             Self::Well => "✓".to_owned(),
             Self::Idle => "·".to_owned(),
-            Self::Sick(Severity::Critical, code) => format!("✕ {code}"),
-            Self::Sick(Severity::Warning | Severity::Info, code) => format!("! {code}"),
+            Self::Sick(Severity::Critical, code) => format!("✕ {}", cut(code, 24)),
+            Self::Sick(Severity::Warning | Severity::Info, code) => {
+                format!("! {}", cut(code, 24))
+            }
             Self::Unread(_) => "? unreadable".to_owned(),
         }
     }

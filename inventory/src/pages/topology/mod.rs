@@ -2,17 +2,28 @@
 //! where it is broken.
 
 mod draw;
+mod gpu;
+mod io;
 mod links;
 mod map;
 mod marks;
 
 use cupel_model::Snapshot;
+use cupel_model::snapshot::Gpu;
 use cupel_model::wire::Tracked;
 use maud::{Markup, html};
 
-use super::text::{count, short_time};
+use super::text::{count, cut, short_time};
 use super::view::Context;
+use gpu::past;
 use map::Map;
+
+/// Where a GPU sits, or sat when it still said so.
+pub(super) fn slot_of(snapshot: &Snapshot, gpu: &Gpu) -> Option<String> {
+    let known = past(snapshot, gpu).and_then(|part| part.slot.as_ref());
+    let slot = known.or_else(|| gpu.slot.value())?;
+    Some(cut(slot, 20).into_owned())
+}
 
 /// The drawing with its summary in words.
 pub(super) fn topology(snapshot: &Snapshot, findings: &[Tracked], context: &Context) -> Markup {
