@@ -1,3 +1,8 @@
-//! The binary `cupel-inventory`. Everything is in the library.
+//! The binary `cupel-inventory`. Everything is in the library, so that tests and documentation
+//! reach the same code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cupel_inventory::cli::main()
+}

@@ -1,0 +1,174 @@
+//! `cupel-inventory serve`.
+//!
+//! # Invariants
+//! - Anything but loopback needs TLS: tokens travel with every request.
+//! - One server a directory.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::exit::{Exit, Refused};
+use super::retention::RetentionArgs;
+use super::token::make;
+use super::{GlobalArgs, output, refused};
+use crate::auth::{Scope, digest, secret};
+use crate::clock::{Clock, SECOND};
+use crate::store::{Options, Store};
+use crate::web::{App, Bound, Limits, Server, Tls};
+
+/// How long the first login link works, in microseconds.
+const LINK: i64 = 10 * 60 * SECOND;
+
+/// Options of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to listen; anything but loopback needs --tls-cert and
+    /// --tls-key
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "CUPEL_INVENTORY_LISTEN",
+        hide_env_values = true,
+        default_value = "127.0.0.1:8470"
+    )]
+    listen: SocketAddr,
+    /// Certificate chain as PEM; read again on SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Private key as PEM; read again on SIGHUP
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    retention: RetentionArgs,
+}
+
+/// Holds the directory until it is dropped.
+fn hold(data: &Path) -> anyhow::Result<File> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(|| format!("cannot create {}", data.display()))?;
+    let path = data.join("serving.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Refused(format!(
+            "another cupel-inventory serves from {}",
+            data.display()
+        ))
+        .into()),
+        Err(std::fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+fn tls(args: &Args) -> anyhow::Result<Option<Tls>> {
+    match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Ok(Some(Tls {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        })),
+        (None, _) | (_, None) if args.listen.ip().is_loopback() => Ok(None),
+        (None, _) | (_, None) => Err(Refused(format!(
+            "{} is not loopback, and tokens would travel in the clear: give --tls-cert and \
+             --tls-key, or listen on 127.0.0.1",
+            args.listen
+        ))
+        .into()),
+    }
+}
+
+/// What people put in front of a path.
+fn origin(bound: &Bound) -> String {
+    let address = bound.address();
+    let scheme = if bound.is_secure() { "https" } else { "http" };
+    if !address.ip().is_unspecified() {
+        return format!("{scheme}://{address}");
+    }
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = match name.trim() {
+        "" => "localhost",
+        name => name,
+    };
+    format!("{scheme}://{name}:{}", address.port())
+}
+
+/// The first token, and a link that signs in once.
+async fn welcome(store: &Store, clock: &Clock, origin: &str) -> anyhow::Result<()> {
+    if !store.tokens().await?.is_empty() {
+        return Ok(());
+    }
+    let (token, text) = make(store, "first admin", Scope::Admin, None).await?;
+    let code = secret()?;
+    store
+        .create_code(token.key, &digest(&code), clock.microseconds() + LINK)
+        .await?;
+    output::line(&format!(
+        "This inventory has no token yet. Its first one, of scope admin, shown once:\n\
+         \n  {}\n\
+         \nTo see the pages, open this link within 10 minutes; it works once:\n\
+         \n  {origin}/login?code={code}\n",
+        text.reveal()
+    ))?;
+    Ok(())
+}
+
+async fn until_told(server: &mut Server) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => match server.reload().await {
+                Ok(()) => tracing::info!("certificate and key were read again"),
+                Err(error) => tracing::error!(
+                    "certificate and key stay as they were: {}",
+                    super::exit::chain(&error.into()).trim_end()
+                ),
+            },
+            failed = server.failed() => return failed.context("serving failed"),
+        }
+    }
+}
+
+/// Serves until it is told to end.
+pub async fn run(args: &Args, global: &GlobalArgs) -> anyhow::Result<Exit> {
+    let tls = tls(args)?;
+    let clock = Clock::system();
+    let options = Options {
+        data: global.data.clone(),
+        clock: clock.clone(),
+        migrate: true,
+    };
+    let _held = hold(&global.data)?;
+    let (store, opened) = Store::open(&options).await.map_err(refused)?;
+    if opened.before != opened.now {
+        tracing::info!("the schema of the database is {} now", opened.now);
+    }
+    store.retain(args.retention.retention());
+    let bound = Bound::new(args.listen, tls).await?;
+    let origin = origin(&bound);
+    welcome(&store, &clock, &origin).await?;
+    let secure = bound.is_secure();
+    let app = App::new(store, clock, Limits::default(), secure);
+    let mut server = bound.serve(app)?;
+    output::note(&format!("listening on {origin}"));
+    until_told(&mut server).await?;
+    tracing::info!("ending");
+    server.end().await?;
+    Ok(Exit::Fine)
+}

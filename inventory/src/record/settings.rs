@@ -1,0 +1,189 @@
+//! What an operator may set of a node.
+//!
+//! # Invariants
+//! - A field that is not given stays as it is; null unsets it.
+
+use cupel_model::Timestamp;
+use cupel_model::wire::Lifecycle;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// What of a node is to be set. Not given: it stays; null: it is unset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodePatch {
+    /// What the node is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Lifecycle")]
+    pub lifecycle: Option<Lifecycle>,
+    /// Name of the firmware baseline.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    pub baseline: Option<Option<String>>,
+    /// Until when silence is expected.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Timestamp>")]
+    pub silence_until: Option<Option<Timestamp>>,
+    /// Account that it is reserved for.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    pub account: Option<Option<String>>,
+    /// Project.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    pub project: Option<Option<String>>,
+    /// Instance id.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    pub instance: Option<Option<String>>,
+    /// Whether work runs on it.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<bool>")]
+    pub in_use: Option<Option<bool>>,
+    /// When it was handed over to production.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Timestamp>")]
+    pub handover_at: Option<Option<Timestamp>>,
+    /// Region; goes before the expected list.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    pub region: Option<Option<String>>,
+    /// Site; goes before the expected list.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    pub site: Option<Option<String>>,
+    /// Row; goes before the expected list.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    pub row: Option<Option<String>>,
+    /// Rack; goes before the expected list.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    pub rack: Option<Option<String>>,
+    /// Lowest unit, counted from 1 at the bottom; goes before the expected list.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u32>", range(min = 1, max = 99))]
+    pub unit: Option<Option<u32>>,
+    /// How many units it fills; goes before the expected list.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u32>", range(min = 1, max = 99))]
+    pub height_units: Option<Option<u32>>,
+    /// NVLink domain; goes before the expected list and what the GPUs tell.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    pub nvlink_domain: Option<Option<String>>,
+    /// Ids of the switches above it: leaf, spine, core; goes before the expected list.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        with = "Option<Vec<String>>",
+        length(min = 1, max = 8),
+        inner(length(min = 1, max = 128))
+    )]
+    pub switch_path: Option<Option<Vec<String>>>,
+}
+
+/// A field that is there, null or not.
+fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// A value that may not be set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {why}")]
+pub struct BadSetting {
+    /// Which field.
+    pub field: &'static str,
+    /// Why not.
+    pub why: &'static str,
+}
+
+/// What a name must be, in words.
+pub const WORD: &str = "must have 1 to 128 characters, none of them a control character";
+
+/// What a unit must be, in words.
+pub const UNIT: &str = "must be 1 to 99";
+
+/// What a switch path must be, in words.
+pub const SWITCHES: &str = "must name 1 to 8 switches, each with 1 to 128 characters";
+
+/// Whether this can be a switch path.
+pub fn is_switch_path(path: &[String]) -> bool {
+    (1..=8).contains(&path.len()) && path.iter().all(|id| crate::name::is_word(id))
+}
+
+impl NodePatch {
+    /// Whether it sets nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The first value that may not be set.
+    ///
+    /// # Errors
+    /// [`BadSetting`]: which, and why not.
+    pub fn check(&self) -> Result<(), BadSetting> {
+        let words = [
+            ("baseline", &self.baseline),
+            ("account", &self.account),
+            ("project", &self.project),
+            ("instance", &self.instance),
+            ("region", &self.region),
+            ("site", &self.site),
+            ("row", &self.row),
+            ("rack", &self.rack),
+            ("nvlink_domain", &self.nvlink_domain),
+        ];
+        for (field, value) in words {
+            if let Some(Some(text)) = value
+                && !crate::name::is_word(text)
+            {
+                return Err(BadSetting { field, why: WORD });
+            }
+        }
+        for (field, value) in [("unit", self.unit), ("height_units", self.height_units)] {
+            if let Some(Some(number)) = value
+                && !(1..=99).contains(&number)
+            {
+                return Err(BadSetting { field, why: UNIT });
+            }
+        }
+        match &self.switch_path {
+            Some(Some(path)) if !is_switch_path(path) => Err(BadSetting {
+                field: "switch_path",
+                why: SWITCHES,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_unsets_and_not_given_stays() {
+        let patch: NodePatch =
+            serde_json::from_str(r#"{"account":null,"rack":"r7"}"#).expect("patch");
+        assert_eq!(patch.account, Some(None));
+        assert_eq!(patch.rack, Some(Some("r7".to_owned())));
+        assert_eq!(patch.project, None);
+        assert!(serde_json::from_str::<NodePatch>(r#"{"colour":"red"}"#).is_err());
+        assert!(NodePatch::default().is_empty());
+    }
+
+    #[test]
+    fn what_may_not_be_set_is_named() {
+        let bad = |json: &str| {
+            let patch: NodePatch = serde_json::from_str(json).expect("patch");
+            patch.check().expect_err("bad").field
+        };
+        assert_eq!(bad(r#"{"rack":""}"#), "rack");
+        assert_eq!(bad(r#"{"unit":100}"#), "unit");
+        assert_eq!(bad(r#"{"switch_path":[]}"#), "switch_path");
+    }
+}
