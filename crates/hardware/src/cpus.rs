@@ -5,11 +5,13 @@
 //! - Sockets are in order of their names; an empty socket is told as such.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use cupel_model::Reading;
 use cupel_model::snapshot::{CpuSocket, Cpus};
 use procfs_core::{CpuInfo, FromRead};
 
+use crate::clock;
 use crate::error::{ReadError, reading};
 use crate::processor::number_list;
 use crate::root::Root;
@@ -21,15 +23,72 @@ const NODES: &str = "/sys/devices/system/node/online";
 
 /// Processors, joined with the sockets that SMBIOS lists.
 pub fn collect(root: &Root, sockets: &[Processor]) -> Cpus {
+    Packages::default().read(root, sockets)
+}
+
+/// How long the table of processors is believed: the kernel asks every processor for it.
+const BELIEVED: Duration = Duration::from_secs(3600);
+
+/// Processors, read again and again: the kernel's table is kept as long as the same processors run
+/// the same microcode.
+#[derive(Debug, Default)]
+pub struct Packages(Option<Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// Which processors run, and the microcode of the first.
+    sign: (Reading<String>, Reading<String>),
+    /// Until when it is believed, as time since boot.
+    until: Duration,
+    packages: BTreeMap<u32, Package>,
+}
+
+impl Packages {
+    /// Processors, joined with the sockets that SMBIOS lists.
+    pub fn read(&mut self, root: &Root, sockets: &[Processor]) -> Cpus {
+        let microcode = root.value_reading(&format!("{CPUS}/cpu0/microcode/version"));
+        let sign = (root.value_reading(&format!("{CPUS}/online")), microcode);
+        let now = clock::since_boot();
+        let known = self.0.take().filter(|known| {
+            known.sign == sign && known.sign.0.value().is_some() && now < known.until
+        });
+        let packages = match known {
+            Some(known) => {
+                let packages = known.packages.clone();
+                self.0 = Some(known);
+                Ok(packages)
+            }
+            None => {
+                let packages = table(root);
+                self.0 = packages.as_ref().ok().map(|packages| Known {
+                    sign,
+                    until: now.saturating_add(BELIEVED),
+                    packages: packages.clone(),
+                });
+                packages
+            }
+        };
+        joined(root, packages, sockets)
+    }
+}
+
+/// The kernel's table.
+fn table(root: &Root) -> Result<BTreeMap<u32, Package>, ReadError> {
+    let text = root.text(CPUINFO)?;
+    packages(&text, |cpu| topology(root, cpu, "physical_package_id"))
+}
+
+fn joined(
+    root: &Root,
+    packages: Result<BTreeMap<u32, Package>, ReadError>,
+    sockets: &[Processor],
+) -> Cpus {
     let list = |name: &str| root.value_reading(&format!("{CPUS}/{name}"));
     let counted = |path: &str| {
         reading(root.parsed(path, "a list of numbers", |text| {
             number_list(text).and_then(|numbers| u32::try_from(numbers.len()).ok())
         }))
     };
-    let packages = root
-        .text(CPUINFO)
-        .and_then(|text| packages(&text, |cpu| topology(root, cpu, "physical_package_id")));
     Cpus {
         sockets: join(packages, sockets),
         online: list("online"),
@@ -266,6 +325,38 @@ mod tests {
             Reading::Value("Xeon 8480C".to_owned())
         );
         assert!(matches!(cpus.sockets[2].model, Reading::Absent(_)));
+    }
+
+    #[test]
+    fn the_table_is_read_again_when_a_processor_or_its_microcode_changes() {
+        let tree = Tree::new();
+        let root = tree.root();
+        tree.file("/sys/devices/system/cpu/online", "0-1\n");
+        tree.file("/sys/devices/system/cpu/cpu0/microcode/version", "0x1\n");
+        let table = |cpus: u32, microcode: &str| {
+            let text: String = (0..cpus).map(|cpu| block(cpu, 0, cpu, microcode)).collect();
+            tree.file(CPUINFO, text);
+        };
+        table(2, "0x1");
+        let mut packages = Packages::default();
+        assert_eq!(packages.read(&root, &[]), collect(&root, &[]));
+        table(1, "0x2");
+        let socket = |cpus: &Cpus| {
+            (
+                cpus.sockets[0].threads.get(),
+                cpus.sockets[0].microcode.clone(),
+            )
+        };
+        let one = |text: &str| Reading::Value(text.to_owned());
+        assert_eq!(socket(&packages.read(&root, &[])), (Some(2), one("0x1")));
+        tree.file("/sys/devices/system/cpu/cpu0/microcode/version", "0x2\n");
+        assert_eq!(socket(&packages.read(&root, &[])), (Some(1), one("0x2")));
+        table(3, "0x2");
+        tree.file("/sys/devices/system/cpu/online", "0-2\n");
+        assert_eq!(packages.read(&root, &[]), collect(&root, &[]));
+        tree.remove(CPUINFO);
+        tree.file("/sys/devices/system/cpu/online", "0-3\n");
+        assert_eq!(packages.read(&root, &[]), collect(&root, &[]));
     }
 
     #[test]

@@ -5,6 +5,11 @@
 //!   stopped, only left behind.
 //! - What was left behind is not started a second time while it still hangs, so a service that
 //!   collects every minute leaves one thread behind for each hung source, not one for each minute.
+//! - Many things of a kind share one thread as long as none of them is slow ([`each`]).
+
+mod each;
+
+pub use each::each;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,25 +71,17 @@ pub fn start<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Pending<T> {
-    let key = format!("{} {name}", root.path().display());
     let ended = Arc::new(AtomicBool::new(false));
     let mut pending = Pending {
-        key,
+        key: key(root, name),
         until: Instant::now() + limit,
         limit,
         ended: Arc::clone(&ended),
         receiver: Err(Late::NoThread),
     };
-    {
-        let mut hung = hung();
-        if let Some(earlier) = hung.get(&pending.key) {
-            if !earlier.ended.load(Ordering::Acquire) {
-                let seconds = earlier.since.elapsed().as_secs();
-                pending.receiver = Err(Late::StillHung { seconds });
-                return pending;
-            }
-            hung.remove(&pending.key);
-        }
+    if let Some(late) = still_hung(&pending.key) {
+        pending.receiver = Err(late);
+        return pending;
     }
     let (sender, receiver) = sync_channel(1);
     let spawned = std::thread::Builder::new()
@@ -122,20 +119,38 @@ impl<T> Pending<T> {
         match receiver.recv_timeout(left) {
             Ok(result) => Ok(result),
             Err(RecvTimeoutError::Disconnected) => Err(Late::Panicked),
-            Err(RecvTimeoutError::Timeout) => {
-                hung().insert(
-                    self.key,
-                    Hung {
-                        since: Instant::now(),
-                        ended: self.ended,
-                    },
-                );
-                let whole = self.limit.as_secs();
-                let limit_seconds = whole + u64::from(self.limit > Duration::from_secs(whole));
-                Err(Late::TimedOut { limit_seconds })
-            }
+            Err(RecvTimeoutError::Timeout) => Err(leave(self.key, self.ended, self.limit)),
         }
     }
+}
+
+/// By what work is known again.
+fn key(root: &Root, name: &str) -> String {
+    format!("{} {name}", root.path().display())
+}
+
+/// Whether an earlier attempt still hangs.
+fn still_hung(key: &str) -> Option<Late> {
+    let mut hung = hung();
+    let earlier = hung.get(key)?;
+    if !earlier.ended.load(Ordering::Acquire) {
+        let seconds = earlier.since.elapsed().as_secs();
+        return Some(Late::StillHung { seconds });
+    }
+    hung.remove(key);
+    None
+}
+
+/// Leaves work behind that passed its deadline.
+fn leave(key: String, ended: Arc<AtomicBool>, limit: Duration) -> Late {
+    let mut hung = hung();
+    // Things that are gone from the machine are asked for no more.
+    hung.retain(|_, earlier| !earlier.ended.load(Ordering::Acquire));
+    let since = Instant::now();
+    hung.insert(key, Hung { since, ended });
+    let whole = limit.as_secs();
+    let limit_seconds = whole + u64::from(limit > Duration::from_secs(whole));
+    Late::TimedOut { limit_seconds }
 }
 
 /// Starts `work` and waits for it.

@@ -5,16 +5,21 @@
 //!   boot: devices of one driver are numbered by their place in the device tree.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cupel_model::Reading;
 use cupel_model::snapshot::Sensor;
 use cupel_model::units::Celsius;
 
+use crate::clock;
 use crate::error::ReadError;
-use crate::root::Root;
+use crate::root::{Directory, Identity, Root};
 use crate::sysfs::Attributes;
 
 const CLASS: &str = "/sys/class/hwmon";
+
+/// How long names and limits of sensors are believed.
+const BELIEVED: Duration = Duration::from_secs(3600);
 
 /// One hwmon device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,14 +40,16 @@ pub fn monitors(root: &Root) -> Result<Vec<Monitor>, ReadError> {
     };
     let mut kinds: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for entry in entries {
-        let directory = format!("{CLASS}/{entry}");
-        let kind = root
-            .value(&format!("{directory}/name"))
+        let directory = Directory::new(root, format!("{CLASS}/{entry}"));
+        let kind = directory
+            .value("name")
             .unwrap_or_else(|_| "hwmon".to_owned());
-        let place = root
-            .resolve(&format!("{directory}/device"))
-            .or_else(|_| root.resolve(&directory))
-            .unwrap_or_else(|_| directory.clone());
+        let device = directory.below("device");
+        let place = device
+            .resolve()
+            .or_else(|_| directory.resolve())
+            .unwrap_or_else(|_| directory.path().to_owned());
+        let directory = directory.path().to_owned();
         kinds.entry(kind).or_default().push((place, directory));
     }
     let mut monitors = Vec::new();
@@ -63,7 +70,55 @@ pub fn monitors(root: &Root) -> Result<Vec<Monitor>, ReadError> {
 /// # Errors
 /// As the system says.
 pub fn read(root: &Root, monitor: &Monitor) -> Result<Vec<Sensor>, ReadError> {
-    let at = Attributes::new(root, monitor.directory.as_str());
+    Chip::default().read(root, monitor)
+}
+
+/// One device, read again and again: which sensors it has, what they are called and where they are
+/// critical is kept, and read again when another device has its place and after a while.
+#[derive(Debug, Default)]
+pub struct Chip(Option<Known>);
+
+#[derive(Debug)]
+struct Known {
+    identity: Option<Identity>,
+    /// Until when it is believed, as time since boot.
+    until: Duration,
+    sensors: Vec<(u32, Sensor)>,
+}
+
+impl Chip {
+    /// The temperatures, by number of the sensor.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn read(&mut self, root: &Root, monitor: &Monitor) -> Result<Vec<Sensor>, ReadError> {
+        let at = Attributes::new(root, monitor.directory.as_str());
+        let identity = at.directory().identity();
+        let now = clock::since_boot();
+        if let Some(known) = &self.0
+            && known.identity.is_some()
+            && known.identity == identity
+            && now < known.until
+        {
+            let again = |(number, sensor): &(u32, Sensor)| Sensor {
+                name: sensor.name.clone(),
+                temperature_celsius: celsius(&at, *number, "input"),
+                critical_celsius: sensor.critical_celsius.clone(),
+            };
+            return Ok(known.sensors.iter().map(again).collect());
+        }
+        let sensors = sensors(&at, &monitor.name)?;
+        let told = sensors.iter().map(|(_, sensor)| sensor.clone()).collect();
+        self.0 = Some(Known {
+            identity,
+            until: now.saturating_add(BELIEVED),
+            sensors,
+        });
+        Ok(told)
+    }
+}
+
+fn sensors(at: &Attributes, monitor: &str) -> Result<Vec<(u32, Sensor)>, ReadError> {
     let mut numbers: Vec<u32> = at
         .directory()
         .names()?
@@ -85,20 +140,19 @@ pub fn read(root: &Root, monitor: &Monitor) -> Result<Vec<Sensor>, ReadError> {
                     format!("temp{number}")
                 }
             };
-            let celsius = |file: &str| {
-                at.parsed(
-                    &format!("temp{number}_{file}"),
-                    "a temperature in m°C",
-                    temperature,
-                )
+            let sensor = Sensor {
+                name: format!("{monitor} {label}"),
+                temperature_celsius: celsius(at, number, "input"),
+                critical_celsius: celsius(at, number, "crit"),
             };
-            Sensor {
-                name: format!("{} {label}", monitor.name),
-                temperature_celsius: celsius("input"),
-                critical_celsius: celsius("crit"),
-            }
+            (number, sensor)
         })
         .collect())
+}
+
+fn celsius(at: &Attributes, number: u32, file: &str) -> Reading<Celsius> {
+    let file = format!("temp{number}_{file}");
+    at.parsed(&file, "a temperature in m°C", temperature)
 }
 
 /// Thousandths of a degree; what no sensor can mean is refused.
@@ -115,6 +169,35 @@ fn temperature(text: &str) -> Option<Celsius> {
 mod tests {
     use super::*;
     use crate::testing::Tree;
+
+    #[test]
+    fn again_is_as_new() {
+        let tree = Tree::new();
+        let place = format!("{CLASS}/hwmon0");
+        for (file, value) in [
+            ("name", "nvme\n"),
+            ("temp1_label", "Composite\n"),
+            ("temp1_input", "40000\n"),
+            ("temp1_crit", "84850\n"),
+        ] {
+            tree.file(&format!("{place}/{file}"), value);
+        }
+        let root = tree.root();
+        let monitor = monitors(&root).expect("class").remove(0);
+        let mut chip = Chip::default();
+        assert_eq!(chip.read(&root, &monitor), read(&root, &monitor));
+        tree.file(&format!("{place}/temp1_input"), "41000\n");
+        let again = chip.read(&root, &monitor).expect("chip");
+        assert_eq!(Ok(&again), read(&root, &monitor).as_ref());
+        assert_eq!(
+            again[0].temperature_celsius.get().map(f64::from),
+            Some(41.0)
+        );
+        tree.replace(&format!("{place}/temp2_input"), "50000\n");
+        assert_eq!(chip.read(&root, &monitor).expect("chip").len(), 2);
+        tree.remove_directory(&place);
+        assert!(chip.read(&root, &monitor).is_err());
+    }
 
     #[test]
     fn names_do_not_depend_on_hwmon_numbers() {

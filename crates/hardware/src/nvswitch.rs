@@ -4,8 +4,8 @@
 //! NVSwitches that only the fabric manager reaches (HGX B200 and later): they are no PCI devices of
 //! the host.
 
-use cupel_model::Reading;
 use cupel_model::snapshot::{Nvswitch, PciDevice};
+use cupel_model::{PciAddress, Reading};
 
 use crate::error::ReadError;
 use crate::root::Root;
@@ -23,6 +23,14 @@ pub fn is_switch(device: &PciDevice) -> bool {
 
 /// The NVSwitches among `functions`, in their order.
 pub fn collect(root: &Root, functions: &[PciDevice]) -> Vec<Nvswitch> {
+    list(functions, |address| firmware_of(root, address))
+}
+
+/// The NVSwitches among `functions`, in their order, with their firmware as `firmware` knows it.
+pub fn list(
+    functions: &[PciDevice],
+    firmware: impl Fn(PciAddress) -> Reading<String>,
+) -> Vec<Nvswitch> {
     functions
         .iter()
         .filter(|function| is_switch(function))
@@ -34,13 +42,14 @@ pub fn collect(root: &Root, functions: &[PciDevice]) -> Vec<Nvswitch> {
                 (slot, _) => slot.clone(),
             },
             driver: function.driver.clone(),
-            firmware: firmware(root, &format!("{DEVICES}/{}/information", function.address)),
+            firmware: firmware(function.address),
         })
         .collect()
 }
 
-/// The line `BIOS Version` of the driver's table.
-fn firmware(root: &Root, path: &str) -> Reading<String> {
+/// Firmware of an NVSwitch: the line `BIOS Version` of the driver's table.
+pub fn firmware_of(root: &Root, address: PciAddress) -> Reading<String> {
+    let path = &format!("{DEVICES}/{address}/information");
     let text = match root.text(path) {
         Ok(text) => text,
         Err(error) => return error.into_reading(),

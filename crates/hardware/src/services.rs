@@ -113,9 +113,11 @@ fn ask(root: &Root, names: &[String], limit: Duration) -> Result<Vec<Unit>, NoAn
         )));
     }
     let names = names.to_vec();
-    deadline::within(root, "services", limit, move || list_units(BUS, &names))
-        .unwrap_or_else(|late| Err(AskError::Late(late)))
-        .map_err(|error| Reading::failed(format!("systemd over {BUS}: {error}")))
+    deadline::within(root, "services/systemd", limit, move || {
+        list_units(BUS, &names)
+    })
+    .unwrap_or_else(|late| Err(AskError::Late(late)))
+    .map_err(|error| Reading::failed(format!("systemd over {BUS}: {error}")))
 }
 
 /// Why systemd gave no answer.

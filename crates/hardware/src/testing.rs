@@ -50,6 +50,10 @@ impl Tree {
         std::fs::rename(other, place).expect("renamed");
     }
 
+    pub(crate) fn remove_directory(&self, path: &str) {
+        std::fs::remove_dir_all(self.place(path)).expect("removed");
+    }
+
     pub(crate) fn remove(&self, path: &str) {
         std::fs::remove_file(self.place(path)).expect("removed");
     }

@@ -1,89 +1,151 @@
 //! Classes of devices, of which one that hangs harms only itself.
+//!
+//! # Invariants
+//! - What is kept of a device goes with it to the thread that reads it, and comes back with what
+//!   was read; a device that hangs keeps it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cupel_model::snapshot::{NvmeController, RdmaDevice, Sensor};
 
 use super::fragment::Problems;
 use super::late;
-use crate::deadline::{self, Pending};
+use crate::deadline;
 use crate::error::ReadError;
 use crate::root::Root;
 use crate::{hwmon, nvme, rdma};
 
+/// Devices of a class, with what is kept of each.
+pub(super) struct Class<K> {
+    name: &'static str,
+    kept: BTreeMap<String, K>,
+}
+
+impl<K: Default + Send + 'static> Class<K> {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            kept: BTreeMap::new(),
+        }
+    }
+
+    /// Reads every device that is there, with what was kept of it. Devices have a name and whatever
+    /// else is known of them.
+    fn read<D, T>(
+        &mut self,
+        root: &Root,
+        limit: Duration,
+        devices: Vec<(String, D)>,
+        read: fn(&Root, D, &mut K) -> T,
+    ) -> Vec<(String, Result<T, deadline::Late>)>
+    where
+        D: Send + 'static,
+        T: Send + 'static,
+    {
+        let mut kept = std::mem::take(&mut self.kept);
+        let items = devices
+            .into_iter()
+            .map(|(name, device)| {
+                let own = kept.remove(&name).unwrap_or_default();
+                (format!("{}/{name}", self.name), (device, own))
+            })
+            .collect();
+        let own = root.clone();
+        let told = deadline::each(root, limit, items, move |_, (device, mut kept)| {
+            (read(&own, device, &mut kept), kept)
+        });
+        told.into_iter()
+            .map(|(task, result)| {
+                let result = result.map(|(value, kept)| {
+                    self.kept.insert(device_of(&task).to_owned(), kept);
+                    value
+                });
+                (task, result)
+            })
+            .collect()
+    }
+}
+
+/// The names of a class as devices; that they cannot be listed is told.
+fn listed(
+    source: &str,
+    names: Result<Vec<String>, ReadError>,
+    problems: &mut Problems,
+) -> Vec<(String, String)> {
+    let names = names.unwrap_or_else(|error| {
+        problems.add(source, error);
+        Vec::new()
+    });
+    names.into_iter().map(|name| (name.clone(), name)).collect()
+}
+
+/// The last part of a task's name.
+fn device_of(task: &str) -> &str {
+    task.split_once('/').map_or(task, |(_, name)| name)
+}
+
 /// All RDMA devices, by name.
-pub(super) fn rdma(root: &Root, limit: Duration, problems: &mut Problems) -> Vec<RdmaDevice> {
-    let pending = start_each(root, "rdma", limit, rdma::names(root), problems, rdma::one);
-    pending
-        .into_iter()
-        .map(|(name, pending)| {
-            let source = format!("rdma/{name}");
-            problems.take_with(&source, pending.wait(), |why| late::rdma(&name, why))
+pub(super) fn rdma(
+    class: &mut Class<rdma::Adapter>,
+    root: &Root,
+    limit: Duration,
+    problems: &mut Problems,
+) -> Vec<RdmaDevice> {
+    let devices = listed(class.name, rdma::names(root), problems);
+    let read = class.read(root, limit, devices, |root, name, adapter| {
+        adapter.read(root, &name)
+    });
+    read.into_iter()
+        .map(|(task, result)| {
+            problems.take_with(&task, result, |why| late::rdma(device_of(&task), why))
         })
         .collect()
 }
 
 /// All NVMe controllers, by name.
-pub(super) fn nvme(root: &Root, limit: Duration, problems: &mut Problems) -> Vec<NvmeController> {
-    let pending = start_each(root, "nvme", limit, nvme::names(root), problems, nvme::one);
-    pending
-        .into_iter()
-        .map(|(name, pending)| {
-            let source = format!("nvme/{name}");
-            problems.take(&source, pending.wait(), |why| nvme::unread(&name, why))
+pub(super) fn nvme(
+    class: &mut Class<()>,
+    root: &Root,
+    limit: Duration,
+    problems: &mut Problems,
+) -> Vec<NvmeController> {
+    let devices = listed(class.name, nvme::names(root), problems);
+    let read = class.read(root, limit, devices, |root, name, ()| {
+        nvme::one(root, &name)
+    });
+    read.into_iter()
+        .map(|(task, result)| {
+            problems.take(&task, result, |why| nvme::unread(device_of(&task), why))
         })
         .collect()
 }
 
 /// All sensors of hwmon, by name.
-pub(super) fn sensors(root: &Root, limit: Duration, problems: &mut Problems) -> Vec<Sensor> {
+pub(super) fn sensors(
+    class: &mut Class<hwmon::Chip>,
+    root: &Root,
+    limit: Duration,
+    problems: &mut Problems,
+) -> Vec<Sensor> {
     let monitors = hwmon::monitors(root).unwrap_or_else(|error| {
-        problems.add("hwmon", error);
+        problems.add(class.name, error);
         Vec::new()
     });
-    let pending: Vec<_> = monitors
+    let devices = monitors
         .into_iter()
-        .map(|monitor| {
-            let name = format!("hwmon/{}", monitor.name);
-            let own = root.clone();
-            let pending = deadline::start(root, &name, limit, move || hwmon::read(&own, &monitor));
-            (name, pending)
-        })
+        .map(|monitor| (monitor.name.clone(), monitor))
         .collect();
+    let read = class.read(root, limit, devices, |root, monitor, chip| {
+        chip.read(root, &monitor)
+    });
     let mut sensors = Vec::new();
-    for (name, pending) in pending {
-        match problems.take(&name, pending.wait(), |_| Ok(Vec::new())) {
+    for (task, result) in read {
+        match problems.take(&task, result, |_| Ok(Vec::new())) {
             Ok(read) => sensors.extend(read),
-            Err(error) => problems.add(&name, error),
+            Err(error) => problems.add(&task, error),
         }
     }
     sensors.sort_by(|a, b| a.name.cmp(&b.name));
     sensors
-}
-
-/// Devices that are being read, with their names.
-type Each<T> = Vec<(String, Pending<T>)>;
-
-/// Starts reading every device of a class, each on its own thread.
-fn start_each<T: Send + 'static>(
-    root: &Root,
-    source: &str,
-    limit: Duration,
-    names: Result<Vec<String>, ReadError>,
-    problems: &mut Problems,
-    one: fn(&Root, &str) -> T,
-) -> Each<T> {
-    let names = names.unwrap_or_else(|error| {
-        problems.add(source, error);
-        Vec::new()
-    });
-    names
-        .into_iter()
-        .map(|name| {
-            let (own, device) = (root.clone(), name.clone());
-            let task = format!("{source}/{name}");
-            let pending = deadline::start(root, &task, limit, move || one(&own, &device));
-            (name, pending)
-        })
-        .collect()
 }

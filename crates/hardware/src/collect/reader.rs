@@ -5,13 +5,14 @@
 //!   not started a second time while it still hangs.
 //! - What cannot change, or is expensive and changes seldom, is kept from one reading to the next.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cupel_model::Reading;
-use cupel_model::Timestamp;
-use cupel_model::snapshot::PciDevice;
+use cupel_model::snapshot::{Nvswitch, PciDevice};
 use cupel_model::worker::Watched;
+use cupel_model::{PciAddress, Reading, Timestamp};
 
+use super::devices::Class;
 use super::fragment::{Data, Fragment, Problems};
 use super::machine::Machine;
 use super::source::Source;
@@ -20,15 +21,28 @@ use crate::deadline::{self, Late};
 use crate::gpu::{Client, KernelDriver};
 use crate::root::Root;
 use crate::{
-    clock, cpus, filesystems, ipmi, kernel, memory, network, node, nvswitch, pci, services,
+    clock, cpus, filesystems, hwmon, ipmi, kernel, memory, network, node, nvswitch, pci, rdma,
+    services,
 };
 
 /// Reads one source.
 pub struct Reader {
     machine: Machine,
     source: Source,
+    kept: Kept,
+}
+
+/// What is kept from one reading to the next; of each reader, what its own source needs.
+struct Kept {
     /// Of GPUs alone: it keeps its worker between two readings, which is what makes them cheap.
     client: Option<Box<Client>>,
+    bus: pci::Bus,
+    /// Firmware of NVSwitches, by their addresses.
+    switches: BTreeMap<PciAddress, Reading<String>>,
+    adapters: Class<rdma::Adapter>,
+    drives: Class<()>,
+    chips: Class<hwmon::Chip>,
+    packages: cpus::Packages,
 }
 
 impl Reader {
@@ -37,7 +51,15 @@ impl Reader {
         Self {
             machine: machine.clone(),
             source,
-            client: gpu.then(|| Box::new(Client::new(machine.options().gpu()))),
+            kept: Kept {
+                client: gpu.then(|| Box::new(Client::new(machine.options().gpu()))),
+                bus: pci::Bus::default(),
+                switches: BTreeMap::new(),
+                adapters: Class::new("rdma"),
+                drives: Class::new("nvme"),
+                chips: Class::new("hwmon"),
+                packages: cpus::Packages::default(),
+            },
         }
     }
 
@@ -63,7 +85,7 @@ impl Reader {
     /// Lets go of the GPU driver, so that a GPU can be reset; the next reading takes hold of it
     /// again. Other sources hold nothing.
     pub fn release(&mut self) {
-        if let Some(client) = &mut self.client {
+        if let Some(client) = &mut self.kept.client {
             client.release();
         }
     }
@@ -71,7 +93,7 @@ impl Reader {
     /// Watches for events of GPUs for `time`, which blocks. Only [`Source::Gpu`] has any, and only
     /// after a reading in which the driver answered.
     pub fn watch(&mut self, time: Duration) -> Watched {
-        match &mut self.client {
+        match &mut self.kept.client {
             Some(client) => client.watch(time),
             None => Watched {
                 events: Reading::absent("only GPUs tell events"),
@@ -84,13 +106,23 @@ impl Reader {
         let options = self.machine.options();
         let limits = options.deadlines;
         let root = &options.root;
+        let kept = &mut self.kept;
         match self.source {
             Source::Node => self.node(problems),
             Source::Pci => self.pci(problems),
             Source::Gpu => self.gpu(problems, taken_at),
-            Source::Rdma => Data::Rdma(devices::rdma(root, limits.device, problems)),
-            Source::Nvme => Data::Nvme(devices::nvme(root, limits.device, problems)),
-            Source::Sensors => Data::Sensors(devices::sensors(root, limits.device, problems)),
+            Source::Rdma => {
+                let class = &mut kept.adapters;
+                Data::Rdma(devices::rdma(class, root, limits.device, problems))
+            }
+            Source::Nvme => {
+                let class = &mut kept.drives;
+                Data::Nvme(devices::nvme(class, root, limits.device, problems))
+            }
+            Source::Sensors => {
+                let class = &mut kept.chips;
+                Data::Sensors(devices::sensors(class, root, limits.device, problems))
+            }
             Source::Memory => {
                 let board = self.machine.board(problems);
                 let read = within(root, "memory", limits.source, move |root| {
@@ -100,9 +132,11 @@ impl Reader {
             }
             Source::Cpus => {
                 let board = self.machine.board(problems);
-                let read = within(root, "cpus", limits.source, move |root| {
-                    let sockets = board.as_ref().as_ref().map_or(&[][..], |b| &b.processors);
-                    cpus::collect(root, sockets)
+                let read = keeping(root, "cpus", limits.source, &mut kept.packages, {
+                    move |root, packages| {
+                        let sockets = board.as_ref().as_ref().map_or(&[][..], |b| &b.processors);
+                        packages.read(root, sockets)
+                    }
                 });
                 Data::Cpus(problems.take("cpus", read, late::cpus))
             }
@@ -155,29 +189,48 @@ impl Reader {
         Data::Node { node, bios }
     }
 
-    fn pci(&self, problems: &mut Problems) -> Data {
+    fn pci(&mut self, problems: &mut Problems) -> Data {
         let options = self.machine.options();
         let limits = options.deadlines;
         let vpd = options.with_vpd.then_some(limits.device);
         // VPD is read within this source, and has its own limit.
         let limit = limits.source + limits.device;
-        let read = within(&options.root, "pci", limit, move |root| {
-            pci::collect(root, vpd)
+        let read = keeping(&options.root, "pci", limit, &mut self.kept.bus, {
+            move |root, bus| bus.read(root, vpd)
         });
         let functions: Vec<PciDevice> = problems.take_with("pci", read, |_| Vec::new());
-        let of_switches: Vec<PciDevice> = functions
-            .iter()
-            .filter(|function| nvswitch::is_switch(function))
-            .cloned()
-            .collect();
-        let read = within(&options.root, "nvswitch", limits.device, move |root| {
-            nvswitch::collect(root, &of_switches)
-        });
-        let switches = problems.take("nvswitch", read, |_| Vec::new());
+        let switches = self.switches(&functions, problems);
         Data::Pci {
             functions,
             switches,
         }
+    }
+
+    /// Their firmware stays what it is as long as they stay where they are.
+    fn switches(&mut self, functions: &[PciDevice], problems: &mut Problems) -> Vec<Nvswitch> {
+        let there: Vec<PciAddress> = functions
+            .iter()
+            .filter(|function| nvswitch::is_switch(function))
+            .map(|function| function.address)
+            .collect();
+        let known = &mut self.kept.switches;
+        known.retain(|address, firmware| there.contains(address) && firmware.value().is_some());
+        if there.iter().any(|address| !known.contains_key(address)) {
+            let options = self.machine.options();
+            let limit = options.deadlines.device;
+            let read = within(&options.root, "nvswitch", limit, move |root| {
+                let firmware = |address: &PciAddress| nvswitch::firmware_of(root, *address);
+                there
+                    .iter()
+                    .map(|address| (*address, firmware(address)))
+                    .collect()
+            });
+            *known = problems.take("nvswitch", read, |_| BTreeMap::new());
+        }
+        nvswitch::list(functions, |address| {
+            let firmware = known.get(&address).cloned();
+            firmware.unwrap_or_else(|| Reading::failed("the driver did not tell in time"))
+        })
     }
 
     /// GPU workers have deadlines of their own.
@@ -190,13 +243,37 @@ impl Reader {
             (Reading::failed(why), Reading::failed(why))
         });
         let on_bus = || within(root, "pci/gpus", limit, pci::has_nvidia_gpu).unwrap_or(false);
-        let Some(client) = &mut self.client else {
+        let Some(client) = &mut self.kept.client else {
             return Data::Gpu(crate::gpu::GpuSurvey::unread("not read"));
         };
         let survey = client.survey(&KernelDriver { version, flavour }, on_bus, taken_at);
         problems.0.extend_from_slice(&survey.problems);
         Data::Gpu(survey)
     }
+}
+
+/// As [`within`], with what is kept: it goes to the thread that reads, and comes back with what was
+/// read. Work that hangs keeps it.
+fn keeping<K, T>(
+    root: &Root,
+    name: &str,
+    limit: Duration,
+    kept: &mut K,
+    work: impl FnOnce(&Root, &mut K) -> T + Send + 'static,
+) -> Result<T, Late>
+where
+    K: Default + Send + 'static,
+    T: Send + 'static,
+{
+    let mut own = std::mem::take(kept);
+    let read = within(root, name, limit, move |root| {
+        let value = work(root, &mut own);
+        (own, value)
+    });
+    read.map(|(own, value)| {
+        *kept = own;
+        value
+    })
 }
 
 fn within<T: Send + 'static>(

@@ -7,12 +7,14 @@
 //! - The list is sorted by address.
 
 mod aer;
+mod bus;
 mod functions;
 mod link;
 mod slots;
 mod vpd;
 
 pub use aer::parse as parse_aer;
-pub use functions::{collect, has_nvidia_gpu, upstream_of};
+pub use bus::{Bus, collect};
+pub use functions::{has_nvidia_gpu, upstream_of};
 pub use slots::Slots;
 pub use vpd::{Vpd, VpdError, parse as parse_vpd};

@@ -65,58 +65,71 @@ pub fn parse(text: &str, bits: u32) -> Option<Counter> {
     })
 }
 
-/// Every counter of a port's `counters` and `hw_counters`, by name.
-pub(super) fn of_port(port: &Directory, problems: &mut Vec<ReadError>) -> Vec<NamedCounter> {
-    let standard = port.below("counters");
-    let texts: Vec<(String, Result<String, ReadError>)> = listed(&standard, problems)
-        .into_iter()
-        .map(|name| {
-            let text = standard.value(&name);
-            (name, text)
-        })
-        .collect();
-    // Some drivers give 64-bit traffic counters without the multicast and unicast ones; a count
-    // beyond 32 bits is the only other sign of it.
-    let extended = texts.iter().any(|(name, text)| {
-        EXTENDED_ONLY.contains(&name.as_str())
-            || (TRAFFIC.contains(&name.as_str())
-                && text.as_ref().is_ok_and(|text| {
-                    text.parse::<u64>()
-                        .is_ok_and(|value| value > u64::from(u32::MAX))
-                }))
-    });
-    let mut counters: Vec<NamedCounter> = texts
-        .into_iter()
-        .map(|(name, text)| {
-            let value = value(&standard, &name, text, width_of(&name, extended));
-            NamedCounter { name, value }
-        })
-        .collect();
-    for mut counter in in_directory(&port.below("hw_counters"), problems) {
-        if counters.iter().any(|other| other.name == counter.name) {
-            counter.name = format!("hw_counters/{}", counter.name);
-        }
-        counters.push(counter);
-    }
-    counters.sort_by(|a, b| a.name.cmp(&b.name));
-    counters
+/// Names of a port's counters.
+#[derive(Debug)]
+pub(super) struct PortCounters {
+    standard: Vec<String>,
+    hardware: Vec<String>,
 }
 
-/// Every counter of a directory of 64-bit counters, by name.
-pub(super) fn in_directory(
-    directory: &Directory,
-    problems: &mut Vec<ReadError>,
-) -> Vec<NamedCounter> {
-    listed(directory, problems)
-        .into_iter()
-        .map(|name| {
-            let value = value(directory, &name, directory.value(&name), 64);
-            NamedCounter { name, value }
+impl PortCounters {
+    /// Those that the port has now.
+    pub(super) fn list(port: &Directory, problems: &mut Vec<ReadError>) -> Self {
+        Self {
+            standard: list(&port.below("counters"), problems),
+            hardware: list(&port.below("hw_counters"), problems),
+        }
+    }
+
+    /// Every counter of `counters` and `hw_counters`, by name.
+    pub(super) fn read(&self, port: &Directory) -> Vec<NamedCounter> {
+        let standard = port.below("counters");
+        let texts: Vec<(&String, Result<String, ReadError>)> = self
+            .standard
+            .iter()
+            .map(|name| (name, standard.value(name)))
+            .collect();
+        // Some drivers give 64-bit traffic counters without the multicast and unicast ones; a count
+        // beyond 32 bits is the only other sign of it.
+        let extended = texts.iter().any(|(name, text)| {
+            EXTENDED_ONLY.contains(&name.as_str())
+                || (TRAFFIC.contains(&name.as_str())
+                    && text.as_ref().is_ok_and(|text| {
+                        text.parse::<u64>()
+                            .is_ok_and(|value| value > u64::from(u32::MAX))
+                    }))
+        });
+        let mut counters: Vec<NamedCounter> = texts
+            .into_iter()
+            .map(|(name, text)| NamedCounter {
+                name: name.clone(),
+                value: value(&standard, name, text, width_of(name, extended)),
+            })
+            .collect();
+        for mut counter in read(&port.below("hw_counters"), &self.hardware) {
+            if self.standard.contains(&counter.name) {
+                counter.name = format!("hw_counters/{}", counter.name);
+            }
+            counters.push(counter);
+        }
+        counters.sort_by(|a, b| a.name.cmp(&b.name));
+        counters
+    }
+}
+
+/// Counters of 64 bits in a directory, by name.
+pub(super) fn read(directory: &Directory, names: &[String]) -> Vec<NamedCounter> {
+    names
+        .iter()
+        .map(|name| NamedCounter {
+            name: name.clone(),
+            value: value(directory, name, directory.value(name), 64),
         })
         .collect()
 }
 
-fn listed(directory: &Directory, problems: &mut Vec<ReadError>) -> Vec<String> {
+/// Names of the counters in a directory.
+pub(super) fn list(directory: &Directory, problems: &mut Vec<ReadError>) -> Vec<String> {
     match directory.names() {
         Ok(names) => names,
         // Drivers without such counters have no such directory.

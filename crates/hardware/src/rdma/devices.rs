@@ -1,14 +1,23 @@
 //! Reads one RDMA device with its ports.
 
+use std::time::Duration;
+
 use cupel_model::Reading;
 use cupel_model::snapshot::{Problem, RdmaDevice, RdmaPort};
 
-use super::counters;
+use super::counters::{self, PortCounters};
+use crate::clock;
 use crate::error::ReadError;
-use crate::root::Root;
+use crate::root::{Identity, Root};
 use crate::sysfs::{Attributes, guid, rdma_rate, rdma_state};
 
 const CLASS: &str = "/sys/class/infiniband";
+
+/// Directory of the counters that the adapter keeps by itself.
+const HARDWARE: &str = "hw_counters";
+
+/// How long what seldom changes is believed: interfaces are renamed, counters come with modules.
+const BELIEVED: Duration = Duration::from_secs(600);
 
 /// Names of the RDMA devices, sorted. No class directory is no device.
 ///
@@ -41,45 +50,123 @@ pub fn collect(root: &Root) -> (Vec<RdmaDevice>, Vec<Problem>) {
 
 /// One RDMA device, and what could not be read. Slot and serial are filled from its PCI function.
 pub fn one(root: &Root, name: &str) -> (RdmaDevice, Vec<Problem>) {
-    let at = Attributes::new(root, format!("{CLASS}/{name}"));
-    let mut errors = Vec::new();
-    let ports_directory = at.below("ports");
-    let mut ports = Vec::new();
-    match ports_directory.directory().names() {
-        Ok(numbers) => {
-            for text in numbers {
-                match text.parse() {
-                    Ok(number) => {
-                        let port_directory = ports_directory.below(&text);
-                        ports.push(port(&port_directory, &at, number, &mut errors));
+    Adapter::default().read(root, name)
+}
+
+/// One RDMA device, read again and again: who it is and which counters it has is kept. It is read
+/// again when another device has its name, when a port changes its state, and after a while.
+#[derive(Debug, Default)]
+pub struct Adapter(Option<Known>);
+
+#[derive(Debug)]
+struct Known {
+    identity: Option<Identity>,
+    /// Until when it is believed, as time since boot.
+    until: Duration,
+    /// Without counters.
+    device: RdmaDevice,
+    counters: Vec<String>,
+    /// Directories of the ports, in the order of the device's ports.
+    ports: Vec<(String, PortCounters)>,
+}
+
+impl Adapter {
+    /// The device, and what could not be read.
+    pub fn read(&mut self, root: &Root, name: &str) -> (RdmaDevice, Vec<Problem>) {
+        let at = Attributes::new(root, format!("{CLASS}/{name}"));
+        let identity = at.directory().identity();
+        let now = clock::since_boot();
+        let believed = |known: &&Known| {
+            known.identity.is_some() && known.identity == identity && now < known.until
+        };
+        let known = self.0.as_ref().filter(believed);
+        if let Some(device) = known.and_then(|known| known.again(&at)) {
+            return (device, Vec::new());
+        }
+        let mut errors = Vec::new();
+        let known = Known::afresh(&at, name, now, &mut errors);
+        let device = known.with_counters(&at);
+        // What went wrong is told each time, so it is looked for each time.
+        self.0 = errors.is_empty().then_some(known);
+        (device, errors.iter().map(problem).collect())
+    }
+}
+
+impl Known {
+    /// Everything but the values of counters.
+    fn afresh(at: &Attributes, name: &str, now: Duration, errors: &mut Vec<ReadError>) -> Self {
+        let mut ports = Vec::new();
+        let directory = at.below("ports");
+        match directory.directory().names() {
+            Ok(names) => {
+                for name in names {
+                    match name.parse() {
+                        Ok(number) => {
+                            let of_port = directory.below(&name);
+                            let counters = PortCounters::list(of_port.directory(), errors);
+                            ports.push((port(&of_port, at, number), (name, counters)));
+                        }
+                        Err(_) => errors.push(ReadError::malformed(
+                            directory.directory().path(),
+                            1,
+                            &name,
+                            "a port number",
+                        )),
                     }
-                    Err(_) => errors.push(ReadError::malformed(
-                        ports_directory.directory().path(),
-                        1,
-                        &text,
-                        "a port number",
-                    )),
                 }
             }
+            Err(error) => errors.push(error),
         }
-        Err(error) => errors.push(error),
+        ports.sort_by_key(|(port, _)| port.number);
+        let (ports, directories) = ports.into_iter().unzip();
+        let pci = at.pci_address();
+        Self {
+            identity: at.directory().identity(),
+            until: now.saturating_add(BELIEVED),
+            device: RdmaDevice {
+                name: name.to_owned(),
+                slot: pci.as_ref().and_then(|_| Reading::default()),
+                serial: pci.as_ref().and_then(|_| Reading::default()),
+                pci,
+                firmware: at.value_or_empty("fw_ver", "the driver gives none"),
+                board_id: at.value_or_empty("board_id", "the driver gives none"),
+                hca_type: at.value("hca_type"),
+                node_guid: at.parsed("node_guid", "a GUID", guid),
+                system_guid: at.parsed("sys_image_guid", "a GUID", guid),
+                ports,
+                counters: Vec::new(),
+            },
+            counters: counters::list(&at.directory().below(HARDWARE), errors),
+            ports: directories,
+        }
     }
-    ports.sort_by_key(|port| port.number);
-    let pci = at.pci_address();
-    let device = RdmaDevice {
-        name: name.to_owned(),
-        slot: pci.as_ref().and_then(|_| Reading::default()),
-        serial: pci.as_ref().and_then(|_| Reading::default()),
-        pci,
-        firmware: at.value_or_empty("fw_ver", "the driver gives none"),
-        board_id: at.value_or_empty("board_id", "the driver gives none"),
-        hca_type: at.value("hca_type"),
-        node_guid: at.parsed("node_guid", "a GUID", guid),
-        system_guid: at.parsed("sys_image_guid", "a GUID", guid),
-        ports,
-        counters: counters::in_directory(&at.directory().below("hw_counters"), &mut errors),
-    };
-    (device, errors.iter().map(problem).collect())
+
+    fn with_counters(&self, at: &Attributes) -> RdmaDevice {
+        let mut device = self.device.clone();
+        let directory = at.directory().below("ports");
+        for (port, (name, counters)) in device.ports.iter_mut().zip(&self.ports) {
+            port.counters = counters.read(&directory.below(name));
+        }
+        device.counters = counters::read(&at.directory().below(HARDWARE), &self.counters);
+        device
+    }
+
+    /// What changes of it; `None` where a port has another state than before.
+    fn again(&self, at: &Attributes) -> Option<RdmaDevice> {
+        let mut device = self.device.clone();
+        let directory = at.below("ports");
+        for (port, (name, counters)) in device.ports.iter_mut().zip(&self.ports) {
+            let of_port = directory.below(name);
+            let before = (port.state.clone(), port.physical_state.clone());
+            read_state(port, &of_port);
+            if before != (port.state.clone(), port.physical_state.clone()) {
+                return None;
+            }
+            port.counters = counters.read(of_port.directory());
+        }
+        device.counters = counters::read(&at.directory().below(HARDWARE), &self.counters);
+        Some(device)
+    }
 }
 
 fn problem(error: &ReadError) -> Problem {
@@ -89,24 +176,31 @@ fn problem(error: &ReadError) -> Problem {
     }
 }
 
-fn port(
-    at: &Attributes,
-    device: &Attributes,
-    number: u32,
-    errors: &mut Vec<ReadError>,
-) -> RdmaPort {
-    let lid = |name| at.parsed(name, "a local id", local_id);
-    RdmaPort {
+/// A port without its counters.
+fn port(at: &Attributes, device: &Attributes, number: u32) -> RdmaPort {
+    let mut port = RdmaPort {
         number,
-        state: at.parsed("state", "a port state", rdma_state),
-        physical_state: at.parsed("phys_state", "a physical port state", rdma_state),
-        rate_gbps: at.parsed("rate", "a rate in Gb/sec", rdma_rate),
+        state: Reading::default(),
+        physical_state: Reading::default(),
+        rate_gbps: Reading::default(),
         link_layer: at.value("link_layer"),
-        lid: lid("lid"),
-        sm_lid: lid("sm_lid"),
+        lid: Reading::default(),
+        sm_lid: Reading::default(),
         interfaces: interfaces(at, device, number),
-        counters: counters::of_port(at.directory(), errors),
-    }
+        counters: Vec::new(),
+    };
+    read_state(&mut port, at);
+    port
+}
+
+/// How the port is now.
+fn read_state(port: &mut RdmaPort, at: &Attributes) {
+    let lid = |name| at.parsed(name, "a local id", local_id);
+    port.state = at.parsed("state", "a port state", rdma_state);
+    port.physical_state = at.parsed("phys_state", "a physical port state", rdma_state);
+    port.rate_gbps = at.parsed("rate", "a rate in Gb/sec", rdma_rate);
+    port.lid = lid("lid");
+    port.sm_lid = lid("sm_lid");
 }
 
 /// `0x` and at most eight hexadecimal digits.
@@ -198,6 +292,45 @@ mod tests {
         tree.file(&format!("{function}/net/ibp154s0/dev_port"), "0\n");
         tree.file(&format!("{function}/net/ibp154s0d1/dev_port"), "1\n");
         device
+    }
+
+    #[test]
+    fn again_is_as_new_whatever_changes() {
+        let tree = Tree::new();
+        let device = adapter(&tree);
+        let root = tree.root();
+        let mut adapter = Adapter::default();
+        let new = || one(&root, "mlx5_4");
+        assert_eq!(adapter.read(&root, "mlx5_4"), new());
+        let put = |file: &str, value: &str| tree.file(&format!("{device}/{file}"), value);
+        put("ports/1/counters/symbol_error", "7\n");
+        put("ports/1/hw_counters/out_of_sequence", "13\n");
+        put("ports/1/lid", "0x20\n");
+        put("hw_counters/tx_bytes", "100\n");
+        let (again, _) = adapter.read(&root, "mlx5_4");
+        assert_eq!(again, new().0);
+        assert_eq!(again.ports[0].lid, Reading::Value(32));
+        // An interface that got its name later is seen when the port changes its state.
+        let net = "/sys/devices/pci0000:97/0000:97:01.0/0000:9a:00.0/net";
+        tree.file(&format!("{net}/late/dev_port"), "0\n");
+        let interfaces = |told: (RdmaDevice, Vec<Problem>)| told.0.ports[0].interfaces.clone();
+        assert_eq!(interfaces(adapter.read(&root, "mlx5_4")), ["ibp154s0"]);
+        put("ports/1/state", "1: DOWN\n");
+        assert_eq!(adapter.read(&root, "mlx5_4"), new());
+        assert_eq!(interfaces(new()), ["ibp154s0", "late"]);
+        // Another device under the same name.
+        tree.replace(&format!("{device}/fw_ver"), "28.40.1000\n");
+        assert_eq!(adapter.read(&root, "mlx5_4"), new());
+        // What goes wrong is told each time.
+        put("ports/x", "");
+        tree.replace(&format!("{device}/board_id"), "MT_1\n");
+        for _ in 0..2 {
+            let told = adapter.read(&root, "mlx5_4");
+            assert_eq!(told, new());
+            assert_eq!(told.1.len(), 1);
+        }
+        tree.remove_directory(&device);
+        assert_eq!(adapter.read(&root, "mlx5_4"), new());
     }
 
     #[test]

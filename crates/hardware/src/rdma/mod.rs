@@ -10,4 +10,4 @@ mod counters;
 mod devices;
 
 pub use counters::{parse as parse_counter, width_of};
-pub use devices::{collect, names, one};
+pub use devices::{Adapter, collect, names, one};
