@@ -15,6 +15,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use cupel_model::Timestamp;
@@ -35,6 +36,11 @@ const DAMAGED: &str = "damaged-";
 
 /// Damaged files that are kept: enough to see whether it happens again and again.
 const SET_ASIDE_KEPT: usize = 2;
+
+/// The lock is waited for for a second: a service that is just ending holds it, and so does, for a
+/// moment, a child of it that has not begun its own program yet.
+const LOCK_TRIES: u32 = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// How long another reader of the file, `sqlite3` or a backup, is waited for; then there is memory.
 const BUSY: Duration = Duration::from_millis(500);
@@ -71,12 +77,19 @@ impl Directory {
             .mode(0o600)
             .open(&lock_path)
             .map_err(file_error("open", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                Err(StoreError::InUse(OpenError::InUse { path: lock_path }))
+        let mut tries = LOCK_TRIES;
+        loop {
+            tries -= 1;
+            match lock.try_lock() {
+                Ok(()) => return Ok(Self { path, _lock: lock }),
+                Err(TryLockError::WouldBlock) if tries > 0 => thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(StoreError::InUse(OpenError::InUse { path: lock_path }));
+                }
+                Err(TryLockError::Error(error)) => {
+                    return Err(file_error("lock", &lock_path)(error));
+                }
             }
-            Err(TryLockError::Error(error)) => Err(file_error("lock", &lock_path)(error)),
         }
     }
 

@@ -12,7 +12,7 @@ use super::report_rows::{REFUSED_BYTES, REFUSED_KEPT};
 use super::spool::{Candidate, Class, Name, Parcel, RefusedReport, Shelf, Totals};
 
 /// State that is not on disk yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Backlog {
     pub tracker: Option<String>,
     /// By key; `None` where the event is gone.
@@ -77,6 +77,10 @@ impl Waiting {
 
     pub fn iter(&self) -> impl Iterator<Item = &Parcel> {
         self.parcels.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.parcels.is_empty()
     }
 
     /// None, but the one that is being sent.
