@@ -17,6 +17,7 @@ pub mod collect;
 pub mod command;
 pub mod cpus;
 pub mod deadline;
+pub mod drive;
 pub mod edac;
 pub mod error;
 pub mod filesystems;

@@ -47,6 +47,16 @@ pub(super) enum Page {
     Health,
     /// Firmware slots, log page 03h.
     FirmwareSlots,
+    /// Device Self-test, log page 06h.
+    SelfTest,
+}
+
+/// Which self-test, or its end: the command's STC field.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum SelfTestCode {
+    Short,
+    Extended,
+    End,
 }
 
 /// Why a controller gave no page.
@@ -80,6 +90,7 @@ pub(super) fn page(device: &File, page: Page, size: u32) -> Result<Vec<u8>, Admi
         },
         Page::Health => log(0x02),
         Page::FirmwareSlots => log(0x03),
+        Page::SelfTest => log(0x06),
     };
     let mut buffer = vec![0_u8; usize::try_from(size).unwrap_or_default()];
     command.address = buffer.as_mut_ptr().expose_provenance() as u64;
@@ -90,6 +101,31 @@ pub(super) fn page(device: &File, page: Page, size: u32) -> Result<Vec<u8>, Admi
         .map_err(AdminError::System)?;
     if status == 0 {
         Ok(buffer)
+    } else {
+        Err(AdminError::Status(status))
+    }
+}
+
+/// Starts or ends the controller's test of itself. It answers at once; the test goes on by itself.
+pub(super) fn self_test(device: &File, code: SelfTestCode) -> Result<(), AdminError> {
+    const DEVICE_SELF_TEST: u8 = 0x14;
+    const ALL_NAMESPACES: u32 = 0xffff_ffff;
+    let mut command = AdminCommand {
+        opcode: DEVICE_SELF_TEST,
+        nsid: ALL_NAMESPACES,
+        cdw10: match code {
+            SelfTestCode::Short => 1,
+            SelfTestCode::Extended => 2,
+            SelfTestCode::End => 0xf,
+        },
+        ..AdminCommand::default()
+    };
+    // SAFETY: the file is open for the call's duration; `command` is the kernel's structure and
+    // names no buffer.
+    let status = unsafe { request::admin_command(device.as_raw_fd(), &raw mut command) }
+        .map_err(AdminError::System)?;
+    if status == 0 {
+        Ok(())
     } else {
         Err(AdminError::Status(status))
     }

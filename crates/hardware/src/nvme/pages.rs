@@ -54,6 +54,10 @@ pub struct Identify {
     pub model: Option<String>,
     /// Firmware revision.
     pub firmware: Option<String>,
+    /// Whether the controller can test itself (OACS bit 4).
+    pub self_test: bool,
+    /// How long its extended test takes, in minutes (EDSTT).
+    pub extended_self_test_minutes: u16,
 }
 
 fn check(page: &'static str, bytes: &[u8], want: usize) -> Result<(), PageError> {
@@ -111,6 +115,8 @@ pub fn parse_identify(bytes: &[u8]) -> Result<Identify, PageError> {
         serial: text(&bytes[4..24]),
         model: text(&bytes[24..64]),
         firmware: text(&bytes[64..72]),
+        self_test: bytes[256] & 1 << 4 != 0,
+        extended_self_test_minutes: u16::from_le_bytes([bytes[316], bytes[317]]),
     })
 }
 

@@ -112,6 +112,29 @@ fn capacity(root: &Root, directory: &str) -> Result<Bytes, ReadError> {
     })
 }
 
+/// Block devices of the controller's namespaces, sorted: `nvme0n1`. A path of the kernel's own
+/// multipathing (`nvme0c1n1`) stands for the device above it (`nvme0n1`).
+///
+/// # Errors
+/// As the system says.
+pub fn namespaces(root: &Root, controller: &str) -> Result<Vec<String>, ReadError> {
+    let mut names: Vec<String> = root
+        .names(&format!("{CLASS}/{controller}"))?
+        .into_iter()
+        .filter(|name| is_namespace(name))
+        .map(|name| {
+            let path = name.split_once('c').zip(name.rsplit_once('n'));
+            path.map_or_else(
+                || name.clone(),
+                |((subsystem, _), (_, number))| format!("{subsystem}n{number}"),
+            )
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
 /// `nvme0n1`, or `nvme0c1n1` where paths are shared.
 fn is_namespace(name: &str) -> bool {
     let Some((before, number)) = name
@@ -139,6 +162,7 @@ fn page<T>(
         Page::Identify => ("identify", IDENTIFY_BYTES),
         Page::Health => ("smart", HEALTH_BYTES),
         Page::FirmwareSlots => ("firmware-slots", FIRMWARE_SLOTS_BYTES),
+        Page::SelfTest => ("self-test", super::SELF_TEST_BYTES),
     };
     let (path, bytes) = if root.is_live() {
         let path = format!("/dev/{name}");
@@ -250,6 +274,18 @@ mod tests {
             Some("/dev/nvme3.smart: SMART / health log has 100 bytes, not 512")
         );
         assert!(matches!(drive.firmware_slots, Reading::Absent(_)));
+    }
+
+    #[test]
+    fn a_path_stands_for_its_namespace() {
+        let tree = Tree::new();
+        for name in ["nvme0c1n1", "nvme0c1n2", "nvme1n1", "hwmon3"] {
+            tree.file(&format!("/sys/class/nvme/nvme1/{name}/size"), "8");
+        }
+        assert_eq!(
+            namespaces(&tree.root(), "nvme1").expect("names"),
+            ["nvme0n1", "nvme0n2", "nvme1n1"]
+        );
     }
 
     #[test]
