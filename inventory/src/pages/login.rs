@@ -11,7 +11,9 @@ fn reason(error: LoginError) -> &'static str {
         LoginError::Refused => "This token is not known, or it was revoked.",
         LoginError::Scope => "This token may not read. A token with the scope read is needed.",
         LoginError::TooMany => "Too many attempts. Wait a minute and try again.",
-        LoginError::Expired => "You were signed out. Sign in again.",
+        LoginError::Expired => {
+            "This link was used before or is too old, or your session has ended. Sign in with a token."
+        }
     }
 }
 
@@ -42,7 +44,7 @@ pub fn login(login: &Login) -> String {
             button type="submit" { "Sign in" }
             p.soft {
                 "A token with the scope " code { "read" } " is made on the server: "
-                code { "cupel-inventory token create --scope read" }
+                code { "cupel-inventory token create NAME --scope read" }
             }
         }
     };

@@ -146,7 +146,7 @@ fn the_same_view_gives_the_same_bytes() {
 fn colours(dark: bool) -> BTreeMap<String, [f64; 3]> {
     let style = std::str::from_utf8(assets()[0].bytes).expect("text");
     let (light, rest) = style
-        .split_once("@media (prefers-color-scheme: dark)")
+        .split_once("@media screen and (prefers-color-scheme: dark)")
         .expect("dark");
     let blocks = if dark { vec![light, rest] } else { vec![light] };
     let mut colours = BTreeMap::new();

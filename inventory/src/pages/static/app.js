@@ -177,8 +177,8 @@
       alive();
       if (concerns(change)) want();
     };
-    source.onmessage = take;
-    source.addEventListener('change', take);
+    // `reset`: what was missed is no longer kept, so that everything is read again.
+    for (const kind of ['node', 'finding', 'reset']) source.addEventListener(kind, take);
     source.addEventListener('ping', () => { heard = Date.now(); pings = true; alive(); });
   };
   if (live && looksAt !== 'never') {
@@ -193,10 +193,11 @@
       if (document.hidden) close(); else { open(); want(); }
     });
     addEventListener('pagehide', close);
+    addEventListener('pageshow', (event) => { if (event.persisted) { open(); want(); } });
   }
 
   // Keys.
-  const rows = () => [...document.querySelectorAll('main tbody th[scope=row] a, main a.box')].filter((a) => a.offsetParent);
+  const rows = () => [...document.querySelectorAll('main tbody tr')].map((row) => row.querySelector('a')).filter((a) => a && a.offsetParent);
   const step = (by) => {
     const all = rows();
     if (!all.length) return;
