@@ -34,6 +34,17 @@ fn while_observed_needs_a_hold_and_two_judgements() {
 }
 
 #[test]
+fn a_check_with_a_longer_window_holds_its_findings_as_long() {
+    let slow = [on_gpu("pcie.speed", 3)];
+    let mut stage = Stage::default();
+    stage.see(0, &slow);
+    stage.see(15, &[]);
+    assert_eq!(stage.waits_for(), "60 s without it");
+    assert_eq!(stage.see(45, &[]), []);
+    assert_eq!(stage.see(15, &[]), [Cleared]);
+}
+
+#[test]
 fn what_keeps_coming_back_is_held_longer() {
     let narrow = [on_gpu(WIDTH, 3)];
     let mut stage = Stage::default();
@@ -268,8 +279,13 @@ fn what_only_the_log_tells_of_stays_cleared_until_it_tells_more() {
     // A log that cannot be read now changes nothing.
     assert_eq!(stage.judge(15, &report(&[], &["gpu.xid"], &[])), []);
     assert_eq!(stage.see(15, &[xid(1)]), []);
-    assert_eq!(stage.see(15, &[xid(2)]), [Raised]);
-    assert_ne!(stage.one().finding.since, first.finding.since);
+    // The worst of its events is an older one now: this occurrence began after the last all the same.
+    let more = Finding {
+        since: Some(stage.at(-900)),
+        ..xid(2)
+    };
+    assert_eq!(stage.see(15, &[more]), [Raised]);
+    assert_eq!(stage.one().finding.since, Some(stage.at(0)));
     assert_eq!(stage.one().id, first.id);
 }
 

@@ -55,6 +55,18 @@ fn the_window_is_measured_by_the_clock_that_does_not_jump() {
 }
 
 #[test]
+fn a_moment_that_is_told_late_counts_no_time_twice() {
+    let narrow = [on_gpu(WIDTH, 3)];
+    let mut stage = Stage::default();
+    stage.see(0, &narrow);
+    stage.see(14, &narrow);
+    stage.since_boot -= 14;
+    assert_eq!(stage.see(0, &narrow), []);
+    assert_eq!(stage.see(20, &narrow), []);
+    assert_eq!(stage.see(10, &narrow), [Confirmed]);
+}
+
+#[test]
 fn a_restart_goes_on_and_a_reboot_begins_anew() {
     let narrow = [on_gpu(WIDTH, 3)];
     let mut stage = Stage::default();
