@@ -1,8 +1,9 @@
-//! The one program that loads a GPU driver library: NVML behind the worker protocol
+//! The one program that loads GPU driver libraries: NVML and CUDA behind the worker protocol
 //! ([`cupel_model::worker`]), on the socket that is its standard input.
 //!
 //! # Invariants
-//! - Before each driver call the agent is told its C name, so that a hang or a crash has one.
+//! - Before each NVML call the agent is told its C name, so that a hang or a crash has one; of a job
+//!   that burns in, the answer to a poll names the call ([`burn`]).
 //! - Every symbol but `nvmlInit_v2` is optional: what the library lacks is Unsupported.
 //! - Nothing that the driver writes is trusted: strings are read within their buffers, counts are
 //!   held against capacities, values against what is possible.
@@ -15,8 +16,10 @@
     reason = "the crate that calls the driver's C functions; each block says why it is sound"
 )]
 
+mod burn;
 mod calls;
 mod codes;
+mod cuda;
 mod groups;
 mod hangup;
 mod session;
@@ -33,6 +36,7 @@ use cupel_model::worker::{
     Answer, Ask, FromWorker, Hello, PROTOCOL, Request, WorkerError, read_frame, write_frame,
 };
 
+use crate::burn::Burner;
 use crate::calls::Announcer;
 use crate::session::{Session, Unopened};
 
@@ -62,11 +66,12 @@ fn serve() -> io::Result<()> {
     hangup::watch(socket.try_clone()?)?;
 
     let mut session = None;
+    let mut burner = Burner::default();
     while let Some(request) = read_frame::<Request>(&mut socket)
         .map_err(|error| context("cannot read a request", &error))?
     {
         let id = request.id;
-        let result = answer(request, &mut session, &socket).map(Box::new);
+        let result = answer(request, &mut session, &mut burner, &socket).map(Box::new);
         write_frame(&mut socket, &FromWorker::Answer { id, result })
             .map_err(|error| context("cannot send an answer", &error))?;
     }
@@ -76,6 +81,7 @@ fn serve() -> io::Result<()> {
 fn answer(
     request: Request,
     session: &mut Option<Session>,
+    burner: &mut Burner,
     socket: &UnixStream,
 ) -> Result<Answer, WorkerError> {
     let announcer = Announcer::new(request.id, socket);
@@ -107,6 +113,14 @@ fn answer(
             close(session, &announcer)?;
             Ok(Answer::Closed)
         }
+        Ask::Burn(ask) => burner
+            .answer(ask)
+            .map(Answer::Burn)
+            .map_err(|what| WorkerError {
+                call: "burn".to_owned(),
+                code: None,
+                what,
+            }),
     }
 }
 

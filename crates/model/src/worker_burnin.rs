@@ -322,7 +322,7 @@ pub struct CudaGpu {
 }
 
 /// What kind of thing was wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BurnPlace {
     /// A word of 8 bytes of the tested memory.

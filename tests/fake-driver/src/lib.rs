@@ -1,6 +1,7 @@
 //! A GPU driver library made of a file: every answer, error, hang and crash is an option.
 //!
-//! The cdylib stands in for `libnvidia-ml.so.1`, with the C signatures of NVML's header; the rlib
+//! The cdylib stands in for `libnvidia-ml.so.1` and for `libcuda.so.1` ([`cuda`]), with the C
+//! signatures of their headers; the rlib
 //! writes its answer book ([`state::State`]) and takes symbols out of copies of the cdylib
 //! ([`patch_out_symbol`]).
 //!
@@ -17,10 +18,12 @@
 )]
 
 mod book;
+mod cuda;
 mod elf;
 mod exports;
 mod fault;
 pub mod models;
 pub mod state;
 
+pub use cuda::{kernel_layout, kernel_pattern};
 pub use elf::{PatchError, patch_out_symbol};

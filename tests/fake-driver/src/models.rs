@@ -306,6 +306,7 @@ impl State {
                 .collect(),
             events: Vec::new(),
             faults: Vec::new(),
+            cuda: crate::state::Cuda::default(),
         }
     }
 }

@@ -39,6 +39,141 @@ pub struct State {
     /// How it misbehaves; the first one that fits a call acts.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// The CUDA side.
+    #[serde(default)]
+    pub cuda: Cuda,
+}
+
+/// What the library knows as a CUDA driver. GPUs are the ones above.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cuda {
+    /// What `cuInit` returns.
+    pub init: i32,
+    /// Memory of each GPU, bytes.
+    pub memory_bytes: u64,
+    /// Multiprocessors of each.
+    pub multiprocessors: u32,
+    /// L2 cache of each, bytes.
+    pub cache_bytes: u32,
+    /// Compute capability; by architecture without.
+    pub capability: Option<(i32, i32)>,
+    /// Whether GPUs reach each other's memory.
+    pub peers: bool,
+    /// Memory runs out after so many bytes, though more is said to be free.
+    pub scarce_after: Option<u64>,
+    /// How memory, kernels and copies misbehave.
+    pub faults: Vec<CudaFault>,
+}
+
+impl Default for Cuda {
+    fn default() -> Self {
+        Self {
+            init: 0,
+            memory_bytes: 64 << 20,
+            multiprocessors: 8,
+            cache_bytes: 1 << 20,
+            capability: None,
+            peers: true,
+            scarce_after: None,
+            faults: Vec::new(),
+        }
+    }
+}
+
+/// One way in which a GPU computes or remembers wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CudaFault {
+    /// NVML index; `None`: each.
+    #[serde(default)]
+    pub gpu: Option<u32>,
+    /// Beginning of the name of the kernel, or of the copying function, around which it acts.
+    #[serde(default)]
+    pub kernel: String,
+    /// At which launch of such, from 0; `None`: at each. Hanging and losing begin there.
+    #[serde(default)]
+    pub launch: Option<u64>,
+    /// What happens.
+    pub act: CudaAct,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum CudaAct {
+    /// A bit is inverted after the launch.
+    Flip {
+        /// Where.
+        place: CudaPlace,
+        /// Which.
+        bit: u32,
+    },
+    /// A bit keeps its value whatever is written; without `launch`, always.
+    Stuck {
+        /// Where.
+        place: CudaPlace,
+        /// Which.
+        bit: u32,
+        /// At one?
+        high: bool,
+    },
+    /// A word holds what another one holds.
+    Alias {
+        /// Where.
+        place: CudaPlace,
+        /// Whose content.
+        of: CudaPlace,
+    },
+    /// The launch's write does not arrive.
+    Dropped {
+        /// Where.
+        place: CudaPlace,
+    },
+    /// The word is replaced: by a NaN, an infinity, anything.
+    Replace {
+        /// Where.
+        place: CudaPlace,
+        /// By what.
+        value: u64,
+    },
+    /// A row of the output is the next one's.
+    Row {
+        /// Which.
+        row: u64,
+        /// Words of 4 bytes of a row.
+        columns: u64,
+    },
+    /// The launch takes longer.
+    Slow {
+        /// By how much.
+        milliseconds: u64,
+    },
+    /// Nothing ends from there on.
+    Hang,
+    /// Every call gives this from there on.
+    Lost {
+        /// CUDA's result.
+        code: i32,
+    },
+}
+
+/// Where in a GPU's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum CudaPlace {
+    /// A word of 8 bytes, counted through the allocations of exactly this size.
+    Memory {
+        /// Size of an allocation.
+        bytes: u64,
+        /// Which word.
+        word: u64,
+    },
+    /// A word of 4 bytes of what the launch writes.
+    Output {
+        /// Which word.
+        word: u64,
+    },
 }
 
 /// One GPU as the library gives it.
@@ -406,6 +541,18 @@ impl State {
         let new = directory.join(format!(".{FILE_NAME}.new"));
         std::fs::write(&new, serde_json::to_vec_pretty(self)?)?;
         std::fs::rename(&new, directory.join(FILE_NAME))
+    }
+
+    /// The same book with one fault of the CUDA side more.
+    #[must_use]
+    pub fn with_cuda_fault(mut self, kernel: &str, launch: Option<u64>, act: CudaAct) -> Self {
+        self.cuda.faults.push(CudaFault {
+            gpu: None,
+            kernel: kernel.to_owned(),
+            launch,
+            act,
+        });
+        self
     }
 
     /// The same book with one fault more, which acts before the others.

@@ -15,13 +15,18 @@ use crate::machine::Machine;
 /// Name of the library in the driver directory.
 const LIBRARY: &str = "libnvidia-ml.so.1";
 
+/// Name of the same library as a CUDA driver, beside it.
+const CUDA_LIBRARY: &str = "libcuda.so.1";
+
 /// Writes library and answer book into `directory`; `None` where the machine has no library.
 pub(crate) fn write(machine: &Machine, directory: &Path, fake: &Path) -> Result<Option<PathBuf>> {
     fs::create_dir_all(directory)?;
     let library = directory.join(LIBRARY);
     let Some(version) = &machine.driver.library else {
-        if library.exists() {
-            fs::remove_file(&library)?;
+        for library in [&library, &directory.join(CUDA_LIBRARY)] {
+            if library.exists() {
+                fs::remove_file(library)?;
+            }
         }
         return Ok(None);
     };
@@ -33,6 +38,7 @@ pub(crate) fn write(machine: &Machine, directory: &Path, fake: &Path) -> Result<
         gpus: machine.gpus.clone(),
         events: Vec::new(),
         faults: machine.driver.calls.clone(),
+        cuda: machine.driver.cuda_side.clone(),
     }
     .write_beside(directory)?;
     if !library.exists() || !machine.driver.missing.is_empty() {
@@ -40,8 +46,10 @@ pub(crate) fn write(machine: &Machine, directory: &Path, fake: &Path) -> Result<
             .with_context(|| format!("cannot read the fake driver {}", fake.display()))?;
         hide_symbols(&mut bytes, &machine.driver.missing)?;
         let new = directory.join(".library.new");
-        fs::write(&new, bytes)?;
-        fs::rename(&new, &library)?;
+        for library in [&library, &directory.join(CUDA_LIBRARY)] {
+            fs::write(&new, &bytes)?;
+            fs::rename(&new, library)?;
+        }
     }
     Ok(Some(library))
 }

@@ -189,6 +189,8 @@ pub(crate) struct NvidiaDriver {
     pub missing: Vec<String>,
     /// Functions that misbehave.
     pub calls: Vec<state::Fault>,
+    /// The CUDA side of the library.
+    pub cuda_side: state::Cuda,
 }
 
 /// One record of the kernel log.

@@ -356,6 +356,7 @@ pub(super) fn driver(version: &str, cuda: i32, open: bool) -> NvidiaDriver {
         init: 0,
         missing: Vec::new(),
         calls: Vec::new(),
+        cuda_side: cupel_fake_driver::state::Cuda::default(),
     }
 }
 

@@ -1,0 +1,596 @@
+//! Products, verified.
+//!
+//! Exact operands have one right result. The first product is held against sums that the host
+//! computed from the seed alone; every later one is compared with it, bit by bit. Random operands
+//! have no oracle: two products must agree before one of them is what the others are compared with,
+//! and the hashes of its tiles are compared between GPUs by whoever asked.
+
+use std::time::Instant;
+
+use cupel_model::worker_burnin::{BurnMismatch, BurnPlace, Element, Operands, Staying, TileHashes};
+
+use super::gpu::{Gpu, Kernel};
+use super::log::{ErrorLog, Logged};
+use super::operands::{Exact, result_bytes};
+use super::pattern::Numbers;
+use super::products::{Beside, Products};
+use super::report::{Report, Stop};
+use crate::cuda::DeviceMemory;
+use crate::cuda::args::{CompareArgs, HashArgs, SumsArgs};
+
+/// What is asked.
+pub struct Wanted {
+    /// Type of the operands.
+    pub element: Element,
+    /// What they are.
+    pub operands: Operands,
+    /// Rows, columns and depth.
+    pub size: u32,
+    /// How long.
+    pub seconds: f64,
+    /// Seed.
+    pub seed: u64,
+}
+
+/// Faults that are planted each time.
+const PLANTED: u64 = 8;
+/// Elements that are computed one by one after the sums disagreed, at most.
+const SUSPECTS: usize = 1 << 16;
+/// Products that are timed one after the other without a check between.
+const TIMED: u32 = 10;
+
+/// Checks of results.
+pub struct Checks {
+    log: ErrorLog,
+    compare: Kernel,
+    numbers: Numbers,
+}
+
+/// Runs the job.
+///
+/// # Errors
+/// It ends before it is done.
+pub fn run(gpu: &Gpu, wanted: &Wanted, report: &mut Report) -> Result<(), Stop> {
+    let began = Instant::now();
+    gpu.board
+        .phase(format!("{} operands", wanted.element.name()));
+    let mut products = Products::new(gpu, wanted.element, wanted.size)?;
+    if !gpu.context.image.peak {
+        report.note(format!(
+            "not peak: {} is multiplied by {} ({})",
+            wanted.element.name(),
+            products.kernel(),
+            gpu.context.about.image
+        ));
+    }
+    let golden = gpu.memory(products.result_bytes())?;
+    let result = gpu.memory(products.result_bytes())?;
+    let mut checks = Checks::new(gpu, wanted.seed)?;
+    products.fill(gpu, wanted.operands, wanted.seed)?;
+    // What is not written stays a NaN.
+    for memory in [&golden, &result] {
+        memory
+            .fill(0xff, &gpu.stream)
+            .map_err(|error| gpu.stop(error))?;
+    }
+    products.multiply(gpu, &golden, Beside::default())?;
+    gpu.finish()?;
+    report.asked += 1;
+    match wanted.operands {
+        Operands::Exact => oracle(gpu, wanted, &products, &golden, &mut checks, report)?,
+        Operands::Random => {
+            checks.agree(gpu, &mut products, &golden, &result, report)?;
+            report.hashes = hashes(gpu, wanted, &products, &golden)?;
+        }
+    }
+    report.covered += 1;
+    report.verified += 1;
+    checks.prove(gpu, &products, &golden, &result, report)?;
+    report.proof_complete = true;
+    time(gpu, &mut products, &result, report)?;
+
+    let mut number = 0;
+    let (mut busy, mut operations) = (0.0, 0.0);
+    while number == 0 || began.elapsed().as_secs_f64() < wanted.seconds {
+        gpu.go_on()?;
+        number += 1;
+        gpu.board
+            .phase(format!("{} product {number}", wanted.element.name()));
+        products.shuffle(number);
+        report.asked += 1;
+        let begin = gpu.mark()?;
+        products.multiply(gpu, &result, Beside::default())?;
+        let end = gpu.mark()?;
+        let found = checks.compare(gpu, &golden, &result, products.result_bytes())?;
+        busy += gpu.seconds(&begin, &end)?;
+        operations += products.operations();
+        gpu.board.sample(
+            gpu.index,
+            "compute rate",
+            operations / busy / 1e12,
+            "TFLOP/s",
+        );
+        checks.tell(gpu, &products, &found, &format!("product {number}"), report)?;
+        report.covered += 1;
+        report.verified += 1;
+    }
+    report.measure(
+        gpu.index,
+        "compute rate",
+        operations / busy / 1e12,
+        "TFLOP/s",
+    );
+    Ok(())
+}
+
+/// The rate of products alone.
+///
+/// # Errors
+/// The driver's.
+fn time(
+    gpu: &Gpu,
+    products: &mut Products,
+    result: &DeviceMemory,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    products.unshuffle();
+    gpu.board.phase("timing");
+    let begin = gpu.mark()?;
+    for _ in 0..TIMED {
+        products.multiply(gpu, result, Beside::default())?;
+    }
+    let end = gpu.mark()?;
+    gpu.wait(&end)?;
+    let seconds = gpu.seconds(&begin, &end)?.max(1e-9);
+    let rate = products.operations() * f64::from(TIMED) / seconds / 1e12;
+    report.measure(gpu.index, "peak compute rate", rate, "TFLOP/s");
+    Ok(())
+}
+
+/// Holds the first exact product against the host's sums, and faults in it too.
+fn oracle(
+    gpu: &Gpu,
+    wanted: &Wanted,
+    products: &Products,
+    golden: &DeviceMemory,
+    checks: &mut Checks,
+    report: &mut Report,
+) -> Result<(), Stop> {
+    gpu.board.phase("the host's sums");
+    let [seed_a, seed_b] = Products::seeds(wanted.seed);
+    let size = u64::from(wanted.size);
+    let exact = Exact {
+        element: wanted.element,
+        rows: size,
+        columns: size,
+        depth: size,
+        seed_a,
+        seed_b,
+    };
+    let must = exact.sums();
+    gpu.board.phase("exact product against the host's sums");
+    let sums = SumsOnGpu::new(gpu, wanted)?;
+    let wrong = sums.wrong(gpu, golden, &must, checks)?;
+    let suspects = wrong.suspects(size);
+    let multiprocessors = products.multiprocessors(gpu)?;
+    let mut told = 0;
+    for (row, column) in &suspects {
+        let (bits, is) = (
+            exact.bits_at(*row, *column),
+            checks.element(gpu, golden, wanted, *row, *column)?,
+        );
+        if bits != is {
+            told += 1;
+            let word = row * size + column;
+            report.mismatch(at_element(
+                gpu,
+                products,
+                &multiprocessors,
+                "first product",
+                word,
+                Some(bits),
+                is,
+            ));
+        }
+    }
+    if told == 0 && !wrong.is_empty() {
+        report.count(1);
+        report.note(format!(
+            "sums of {} rows and {} columns are wrong, and no element of them is",
+            wrong.rows.len(),
+            wrong.columns.len()
+        ));
+    }
+    // The same check has to find what is planted.
+    let planted = checks.plant(gpu, golden, wanted.element, products.result_bytes(), report)?;
+    let seen = sums.wrong(gpu, golden, &must, checks)?;
+    for (word, _) in &planted {
+        report.found += u64::from(seen.names(word / size, word % size));
+    }
+    checks.unplant(gpu, golden, wanted.element, &planted)
+}
+
+/// Sums that the GPU makes of its result.
+struct SumsOnGpu {
+    rows: DeviceMemory,
+    columns: DeviceMemory,
+    row_sums: Kernel,
+    column_sums: Kernel,
+    size: u32,
+    wide: bool,
+}
+
+/// Rows and columns whose sums are wrong, and elements that are no integers.
+#[derive(Default)]
+struct Wrong {
+    rows: Vec<u64>,
+    columns: Vec<u64>,
+    elements: Vec<u64>,
+    size: u64,
+}
+
+impl Wrong {
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.columns.is_empty() && self.elements.is_empty()
+    }
+
+    /// Whether they point at this element.
+    fn names(&self, row: u64, column: u64) -> bool {
+        self.elements.contains(&(row * self.size + column))
+            || self.rows.binary_search(&row).is_ok() && self.columns.binary_search(&column).is_ok()
+    }
+
+    /// Elements that may be wrong: where wrong rows and columns cross. Where the errors of a row or
+    /// of a column cancel, all of the other one.
+    fn suspects(&self, size: u64) -> Vec<(u64, u64)> {
+        let all: Vec<u64> = (0..size).collect();
+        let (rows, columns) = match (self.rows.is_empty(), self.columns.is_empty()) {
+            (true, true) => (&[][..], &[][..]),
+            (false, true) => (&self.rows[..], &all[..]),
+            (true, false) => (&all[..], &self.columns[..]),
+            (false, false) => (&self.rows[..], &self.columns[..]),
+        };
+        let listed = self.elements.iter().map(|word| (word / size, word % size));
+        let crossing = rows
+            .iter()
+            .flat_map(|row| columns.iter().map(move |column| (*row, *column)));
+        let mut suspects: Vec<_> = listed.chain(crossing).take(SUSPECTS).collect();
+        suspects.sort_unstable();
+        suspects.dedup();
+        suspects
+    }
+}
+
+impl SumsOnGpu {
+    fn new(gpu: &Gpu, wanted: &Wanted) -> Result<Self, Stop> {
+        let bytes = u64::from(wanted.size) * 8;
+        Ok(Self {
+            rows: gpu.memory(bytes)?,
+            columns: gpu.memory(bytes)?,
+            row_sums: gpu.kernel("row_sums", 256, 256 * 8)?,
+            column_sums: gpu.kernel("column_sums", 256, 0)?,
+            size: wanted.size,
+            wide: wanted.element == Element::Fp64,
+        })
+    }
+
+    fn wrong(
+        &self,
+        gpu: &Gpu,
+        matrix: &DeviceMemory,
+        must: &super::operands::Sums,
+        checks: &Checks,
+    ) -> Result<Wrong, Stop> {
+        /// Rows that one block adds up a column of.
+        const SLAB: u32 = 256;
+        let args = |sums: &DeviceMemory| SumsArgs {
+            matrix: matrix.address(),
+            sums: sums.address(),
+            errors: checks.log.address(),
+            rows: self.size,
+            columns: self.size,
+            wide: u32::from(self.wide),
+            slab: SLAB,
+        };
+        self.columns
+            .fill(0, &gpu.stream)
+            .map_err(|error| gpu.stop(error))?;
+        gpu.launch(&self.row_sums, u64::from(self.size), &args(&self.rows))?;
+        let blocks = [self.size.div_ceil(256), self.size.div_ceil(SLAB)];
+        gpu.launch_blocks(&self.column_sums.function, blocks, &args(&self.columns))?;
+        let logged = checks.log.take(gpu)?;
+        let count = usize::try_from(self.size).unwrap_or(0);
+        let differing = |sums: &DeviceMemory, must: &[i64]| -> Result<Vec<u64>, Stop> {
+            let is = sums.read_words(0, count).map_err(|error| gpu.stop(error))?;
+            Ok((0..)
+                .zip(is.iter().zip(must))
+                .filter(|(_, (is, must))| is.cast_signed() != **must)
+                .map(|(at, _)| at)
+                .collect())
+        };
+        Ok(Wrong {
+            rows: differing(&self.rows, &must.rows)?,
+            columns: differing(&self.columns, &must.columns)?,
+            elements: logged.records.iter().map(|record| record.word).collect(),
+            size: u64::from(self.size),
+        })
+    }
+}
+
+impl Checks {
+    /// Takes its memory.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn new(gpu: &Gpu, seed: u64) -> Result<Self, Stop> {
+        Ok(Self {
+            log: ErrorLog::new(gpu)?,
+            compare: gpu.kernel("compare_words", 256, 0)?,
+            numbers: Numbers::new(seed, 2),
+        })
+    }
+
+    /// Where two results differ: words of 4 bytes.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn compare(
+        &self,
+        gpu: &Gpu,
+        left: &DeviceMemory,
+        right: &DeviceMemory,
+        bytes: u64,
+    ) -> Result<Logged, Stop> {
+        let args = CompareArgs {
+            left: left.address(),
+            right: right.address(),
+            vectors: bytes / 16,
+            errors: self.log.address(),
+        };
+        gpu.launch(&self.compare, (bytes / 16).div_ceil(512), &args)?;
+        self.log.take(gpu)
+    }
+
+    /// Two products must agree; where they do not, a third one says which is wrong.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn agree(
+        &mut self,
+        gpu: &Gpu,
+        products: &mut Products,
+        golden: &DeviceMemory,
+        result: &DeviceMemory,
+        report: &mut Report,
+    ) -> Result<(), Stop> {
+        for attempt in 1..4 {
+            gpu.board.phase("two products that agree");
+            products.shuffle(attempt);
+            products.multiply(gpu, result, Beside::default())?;
+            let found = self.compare(gpu, golden, result, products.result_bytes())?;
+            report.asked += 1;
+            report.covered += 1;
+            if found.total == 0 {
+                return Ok(());
+            }
+            self.tell(gpu, products, &found, "one of two first products", report)?;
+            products.shuffle(attempt + 1);
+            products.multiply(gpu, golden, Beside::default())?;
+            gpu.finish()?;
+        }
+        report
+            .note("no two products agreed: what later ones are compared with may itself be wrong");
+        Ok(())
+    }
+
+    /// The comparison has to find what is planted in a product.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn prove(
+        &mut self,
+        gpu: &Gpu,
+        products: &Products,
+        golden: &DeviceMemory,
+        result: &DeviceMemory,
+        report: &mut Report,
+    ) -> Result<(), Stop> {
+        gpu.board.phase("planted faults");
+        products.multiply(gpu, result, Beside::default())?;
+        gpu.finish()?;
+        // Words of 4 bytes, whatever the element: that is what is compared.
+        let planted = self.plant(gpu, result, Element::Fp32, products.result_bytes(), report)?;
+        let mut found = self.compare(gpu, golden, result, products.result_bytes())?;
+        for (word, mask) in &planted {
+            let at = found.records.iter().position(|r| r.word == *word);
+            let Some(at) = at else {
+                report.proof_cut_short |= found.unlisted() > 0;
+                continue;
+            };
+            report.found += 1;
+            found.records[at].got ^= mask;
+            if found.records[at].got == found.records[at].expected {
+                found.records.swap_remove(at);
+                found.total -= 1;
+            }
+        }
+        self.tell(gpu, products, &found, "product with planted faults", report)
+    }
+
+    /// Flips one bit in each of some elements; which, and the masks.
+    fn plant(
+        &mut self,
+        gpu: &Gpu,
+        matrix: &DeviceMemory,
+        element: Element,
+        bytes: u64,
+        report: &mut Report,
+    ) -> Result<Vec<(u64, u64)>, Stop> {
+        let width = result_bytes(element);
+        let mut planted: Vec<(u64, u64)> = Vec::new();
+        while (planted.len() as u64) < PLANTED {
+            let word = self.numbers.below(bytes / width);
+            if planted.iter().any(|(other, _)| *other == word) {
+                continue;
+            }
+            planted.push((word, 1 << self.numbers.below(width * 8)));
+        }
+        self.unplant(gpu, matrix, element, &planted)?;
+        report.planted += PLANTED;
+        Ok(planted)
+    }
+
+    /// Flips the same bits once more.
+    fn unplant(
+        &self,
+        gpu: &Gpu,
+        matrix: &DeviceMemory,
+        element: Element,
+        planted: &[(u64, u64)],
+    ) -> Result<(), Stop> {
+        let width = result_bytes(element);
+        for (word, mask) in planted {
+            let mut bytes = [0; 8];
+            let used = &mut bytes[..usize::try_from(width).unwrap_or(8)];
+            let mut flip = || {
+                matrix.read(word * width, used)?;
+                for (byte, mask) in used.iter_mut().zip(mask.to_le_bytes()) {
+                    *byte ^= mask;
+                }
+                matrix.write(word * width, used)
+            };
+            flip().map_err(|error| gpu.stop(error))?;
+        }
+        Ok(())
+    }
+
+    /// An element's bits.
+    fn element(
+        &self,
+        gpu: &Gpu,
+        matrix: &DeviceMemory,
+        wanted: &Wanted,
+        row: u64,
+        column: u64,
+    ) -> Result<u64, Stop> {
+        let width = result_bytes(wanted.element);
+        let mut bytes = [0; 8];
+        let used = &mut bytes[..usize::try_from(width).unwrap_or(8)];
+        matrix
+            .read((row * u64::from(wanted.size) + column) * width, used)
+            .map_err(|error| gpu.stop(error))?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Reports words that differ.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn tell(
+        &self,
+        gpu: &Gpu,
+        products: &Products,
+        found: &Logged,
+        step: &str,
+        report: &mut Report,
+    ) -> Result<(), Stop> {
+        if found.total == 0 {
+            return Ok(());
+        }
+        let multiprocessors = products.multiprocessors(gpu)?;
+        // A double is two words.
+        let words =
+            products.result_bytes() / 4 / (u64::from(products.size) * u64::from(products.size));
+        for record in &found.records {
+            let word = record.word / words.max(1);
+            report.mismatch(at_element(
+                gpu,
+                products,
+                &multiprocessors,
+                step,
+                word,
+                Some(record.expected),
+                record.got,
+            ));
+        }
+        report.count(found.unlisted());
+        Ok(())
+    }
+}
+
+fn at_element(
+    gpu: &Gpu,
+    products: &Products,
+    multiprocessors: &[u32],
+    step: &str,
+    word: u64,
+    expected: Option<u64>,
+    got: u64,
+) -> BurnMismatch {
+    let size = u64::from(products.size);
+    let narrow = |value| u32::try_from(value).unwrap_or(u32::MAX);
+    let (row, column) = (narrow(word / size), narrow(word % size));
+    let tile = products.tile_of(row, column);
+    let sm = usize::try_from(tile)
+        .ok()
+        .and_then(|tile| multiprocessors.get(tile))
+        .copied();
+    BurnMismatch {
+        gpu: gpu.index,
+        place: BurnPlace::Product,
+        step: step.to_owned(),
+        word,
+        row: Some(row),
+        column: Some(column),
+        tile: Some(tile),
+        sm: sm.filter(|sm| *sm != u32::MAX),
+        expected,
+        got: Some(got),
+        difference: None,
+        repeats: 1,
+        staying: Staying::NotTold,
+        holds_word: None,
+    }
+}
+
+/// Hashes of the tiles of a result; none of doubles.
+fn hashes(
+    gpu: &Gpu,
+    wanted: &Wanted,
+    products: &Products,
+    result: &DeviceMemory,
+) -> Result<Option<TileHashes>, Stop> {
+    if wanted.element == Element::Fp64 {
+        return Ok(None);
+    }
+    let [tile_rows, tile_columns] = products.tile();
+    let tiles = products.tiles();
+    let memory = gpu.memory(u64::from(tiles) * 8)?;
+    let kernel = gpu.kernel("hash_tiles", 256, 256 * 8)?;
+    let args = HashArgs {
+        matrix: result.address(),
+        hashes: memory.address(),
+        rows: wanted.size,
+        columns: wanted.size,
+        tile_rows,
+        tile_columns,
+    };
+    gpu.launch_blocks(&kernel.function, [tiles, 1], &args)?;
+    gpu.finish()?;
+    let hashes = memory
+        .read_words(0, usize::try_from(tiles).unwrap_or(0))
+        .map_err(|error| gpu.stop(error))?;
+    Ok(Some(TileHashes {
+        of: format!(
+            "{} {} {} seed {:#x} on {}",
+            products.kernel(),
+            wanted.element.name(),
+            wanted.size,
+            wanted.seed,
+            gpu.context.about.capability
+        ),
+        tile_rows,
+        tile_columns,
+        hashes,
+    }))
+}
