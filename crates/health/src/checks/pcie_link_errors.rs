@@ -41,7 +41,10 @@ const CODE: &str = "pcie.link-errors";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Observe,
-    window: Window::seconds(60, "a link that trains anew may stumble for a moment"),
+    window: Window::seconds(
+        180,
+        "one burst is seen for as long as the samples lie apart, up to two minutes",
+    ),
     basis: Basis::State,
     doc: module_doc!("pcie_link_errors.rs"),
     evaluate,

@@ -41,7 +41,10 @@ const CODE: &str = "rdma.errors";
 pub const CHECK: Check = Check {
     code: CODE,
     mode: Mode::Observe,
-    window: Window::seconds(60, "one burst may come from the other end of the link"),
+    window: Window::seconds(
+        180,
+        "one burst is seen for as long as the samples lie apart, up to two minutes",
+    ),
     basis: Basis::State,
     doc: module_doc!("rdma_errors.rs"),
     evaluate,
