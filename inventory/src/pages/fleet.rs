@@ -167,7 +167,9 @@ pub fn fleet(fleet: &Fleet) -> String {
                 (count(u64::try_from(fleet.racks.len()).unwrap_or(u64::MAX), "rack"))
                 span.vh { ": " span data-say { (in_words(&counts)) } }
             }
-            @if let Some(known) = &fleet.capacity { (capacity(known)) }
+            @if let Some(known) = fleet.capacity.as_ref().filter(|known| known.delivered.nodes > 0) {
+                (capacity(known))
+            }
         }
         (tally(&counts, &fleet.query))
         (filters(fleet))

@@ -95,8 +95,11 @@ fn site_of(place: &RackPlace) -> RackPlace {
     }
 }
 
-/// The fleet's page narrowed to a place.
+/// The fleet's page narrowed to a place. Nodes without any place are in a rack without a name.
 fn narrowed(place: &RackPlace) -> String {
+    if *place == RackPlace::default() {
+        return href::rack(place);
+    }
     href::fleet(&FleetQuery {
         region: place.region.clone(),
         site: place.site.clone(),
@@ -165,6 +168,9 @@ fn cell(rack: &RackCounts) -> Markup {
 }
 
 fn row_title(place: &RackPlace, query: &FleetQuery) -> String {
+    if *place == RackPlace::default() {
+        return "no place set".to_owned();
+    }
     let mut parts = Vec::new();
     let mut add = |part: &Option<String>, name: &str, chosen: bool| match part.as_deref() {
         _ if chosen => {}

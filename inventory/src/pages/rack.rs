@@ -12,7 +12,7 @@ use super::heat::{bar, in_words};
 use super::href;
 use super::nodes::{Columns, name, table, tags};
 use super::shell::{Live, Page};
-use super::text::{count, cut};
+use super::text::{count, cut, told};
 use super::view::{Counts, Expectation, FleetQuery, NodeLine, Rack, RackPlace, Standing};
 use super::words::{badge, tone};
 
@@ -25,6 +25,8 @@ const MOST_UNITS: u32 = 64;
 enum Filled<'a> {
     Node(&'a NodeLine),
     Empty,
+    /// Empty, unless the node below, whose height nobody said, reaches into it.
+    Unsaid(&'a NodeLine),
 }
 
 /// Units in a row that one thing fills.
@@ -88,11 +90,18 @@ impl<'a> Elevation<'a> {
                     at = bottom - 1;
                 }
                 None => {
-                    let below = by_top.range(..at).next_back().map_or(0, |(top, _)| *top);
+                    let next = by_top.range(..at).next_back();
+                    let below = next.map_or(0, |(top, _)| *top);
+                    let filled = match next {
+                        Some((_, (_, node))) if node.place.height_units.is_none() => {
+                            Filled::Unsaid(node)
+                        }
+                        Some(_) | None => Filled::Empty,
+                    };
                     spans.push(Span {
                         top: at,
                         height: at - below,
-                        filled: Filled::Empty,
+                        filled,
                     });
                     at = below;
                 }
@@ -142,6 +151,9 @@ fn elevation(elevation: &Elevation<'_>) -> Markup {
                                     Filled::Node(node) => td rowspan=(span.height) { (node_box(node, span.height)) },
                                     Filled::Empty => td.free rowspan=(span.height) {
                                         @if span.height > 1 { "empty, " (count(span.height.into(), "unit")) } @else { "empty" }
+                                    },
+                                    Filled::Unsaid(node) => td.free rowspan=(span.height) {
+                                        "empty or " (told(&cut(name(node), 24))) ": its height is not known"
                                     },
                                 }
                             }

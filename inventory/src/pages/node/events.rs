@@ -1,7 +1,6 @@
 //! What the kernel log of a node told, folded.
 
-use cupel_model::wire::NodeEvent;
-use cupel_model::{LogSource, Timestamp};
+use cupel_model::{Event, LogSource, Timestamp};
 use maud::{Markup, html};
 
 use crate::pages::href;
@@ -12,8 +11,7 @@ use crate::pages::words::{event_kind, severity, severity_symbol, severity_tone};
 /// Most events on the page.
 const MOST: usize = 30;
 
-fn row(one: &NodeEvent, now: Timestamp) -> Markup {
-    let event = &one.event;
+fn row(event: &Event, now: Timestamp) -> Markup {
     html! {
         tr {
             td.when { @match event.last.or(event.time) {
@@ -41,21 +39,34 @@ fn row(one: &NodeEvent, now: Timestamp) -> Markup {
     }
 }
 
+/// The events that are kept, else those of the newest snapshot; newest first.
+fn known(node: &Node) -> Vec<&Event> {
+    if node.events.is_empty() {
+        let log = node
+            .snapshot
+            .iter()
+            .flat_map(|snapshot| &snapshot.kernel_log);
+        return log.rev().collect();
+    }
+    node.events.iter().map(|one| &one.event).collect()
+}
+
 /// The table.
 pub(super) fn events(node: &Node) -> Markup {
     let now = node.context.now;
-    let shown = node.events.len().min(MOST);
+    let events = known(node);
+    let shown = events.len().min(MOST);
     html! {
         section #events aria-labelledby="events-title" {
             h2 #events-title { "Kernel log" }
-            @if node.events.is_empty() { p.soft { "The kernel log told nothing that means something." } } @else {
+            @if events.is_empty() { p.soft { "The kernel log told nothing that means something." } } @else {
                 div.scroll { table.events {
                     thead { tr {
                         th scope="col" { "Last (UTC)" } th.num scope="col" { "Times" }
                         th scope="col" { "Severity" } th scope="col" { "Code" }
                         th scope="col" { "Device" } th scope="col" { "Message" }
                     } }
-                    tbody { @for one in node.events.iter().take(MOST) { (row(one, now)) } }
+                    tbody { @for event in events.iter().take(MOST) { (row(event, now)) } }
                 } }
                 @if node.events_kept > u64::try_from(shown).unwrap_or(u64::MAX) {
                     p.soft {

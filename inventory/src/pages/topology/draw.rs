@@ -27,8 +27,8 @@ const GPU_X: usize = 282;
 const GPU_WIDTH: usize = 258;
 const LINKS_X: usize = 554;
 const LINKS_WIDTH: usize = 156;
-const SWITCH_X: usize = 808;
-const SWITCH_WIDTH: usize = 104;
+const SWITCH_X: usize = 794;
+const SWITCH_WIDTH: usize = 118;
 const SMALL: usize = 28;
 
 /// What is drawn so far.
@@ -64,16 +64,22 @@ fn labelled(
     mark: &Mark,
 ) -> Markup {
     let told = mark.text();
-    // Room for the mark is taken from the slot.
-    let room = (width / 8).saturating_sub(name.chars().count() + told.chars().count() + 3);
+    // A slot that has no room beside a long mark stands before the detail: it is what a technician
+    // looks for.
+    let room = (width / 8).saturating_sub(name.chars().count() + told.chars().count() + 2);
+    let beside = slot.chars().count() <= room;
+    let below = match beside || slot.is_empty() {
+        true => detail.to_owned(),
+        false => format!("{slot}, {detail}"),
+    };
     html! {
         (rect(x, y, width, ROW, mark))
         text x=(x + 8) y=(y + 17) {
-            tspan.n { (name) } " "
-            @if room > 3 { tspan.d { (cut(slot, room)) } }
+            tspan.n { (name) }
+            @if beside { " " tspan.d { (slot) } }
         }
         (text(x + width - 8, y + 17, &format!("m {}", mark.tone()), true, &told))
-        (text(x + 8, y + 34, "d", false, &cut(detail, width / 7)))
+        (text(x + 8, y + 34, "d", false, &cut(&below, width * 3 / 20)))
     }
 }
 
