@@ -1,5 +1,7 @@
 //! A disk that takes nothing, and takes again.
 
+use std::path::Path;
+
 use super::super::{Change, EventRow, Limits, Outbox, State};
 use super::support::{at, changes, full, heartbeat, mark, noise, opened};
 use super::{of, open};
@@ -142,7 +144,11 @@ fn a_file_that_breaks_while_it_is_used_is_put_away_and_everything_asked_for_agai
     let committed = outbox.commit(&mut change, at(3)).expect("commit");
     assert!(committed.saved);
     let told = committed.set_aside.expect("told");
-    assert!(told.path.exists(), "{told:?}");
+    let journal = format!("{}-journal", told.path.display());
+    assert!(
+        told.path.exists() && Path::new(&journal).exists(),
+        "{told:?}"
+    );
     let committed = outbox
         .commit(&mut of(changes("more")), at(4))
         .expect("commit");
@@ -153,4 +159,68 @@ fn a_file_that_breaks_while_it_is_used_is_put_away_and_everything_asked_for_agai
     let again = open(directory.path(), "boot", Limits::default());
     assert_eq!(again.remembered.set_aside, None);
     assert_eq!(again.remembered.tracker.as_deref(), Some("after"));
+}
+
+#[test]
+fn a_count_in_the_memory_of_a_process_on_a_full_disk_outlives_it() {
+    let directory = tempfile::tempdir().expect("directory");
+    let limits = Limits {
+        disk_bytes: 200_000,
+        memory_bytes: 1 << 20,
+        heartbeats: 60,
+    };
+    let mut outbox = open(directory.path(), "boot", limits).outbox;
+    for number in 0..4 {
+        let mark = format!("{number}:{}", noise(number + 1, 60_000));
+        outbox
+            .commit(&mut of(changes(&mark)), at(1))
+            .expect("commit");
+    }
+    assert_eq!(outbox.stats().dropped.changes, 1);
+    // The next report tells of it, and stays in memory.
+    outbox.play_full(0);
+    let mark = format!("4:{}", noise(9, 900_000));
+    outbox
+        .commit(&mut of(changes(&mark)), at(2))
+        .expect("commit");
+    let first = outbox.next(at(3)).expect("report");
+    outbox.acknowledge(&first.boot, first.sequence, at(3));
+    assert_ne!(*outbox.state(), State::Saved);
+    assert_eq!(outbox.stats().waiting_changes, 3, "one is off the disk");
+    drop(outbox);
+
+    let mut outbox = open(directory.path(), "boot", limits).outbox;
+    outbox
+        .commit(&mut of(changes("last")), at(4))
+        .expect("commit");
+    let mut told = 0;
+    while let Some(spooled) = outbox.next(at(5)) {
+        told += opened(&spooled.bytes).dropped.changes;
+        outbox.acknowledge(&spooled.boot, spooled.sequence, at(5));
+    }
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn the_file_is_kept_as_the_invariants_say() {
+    let directory = tempfile::tempdir().expect("directory");
+    let outbox = open(directory.path(), "boot", Limits::default()).outbox;
+    let connection = outbox.store.as_ref().expect("file").connection();
+    for (pragma, expected) in [
+        ("synchronous", "2"),
+        ("journal_mode", "persist"),
+        ("auto_vacuum", "2"),
+        ("trusted_schema", "0"),
+        ("cell_size_check", "1"),
+        ("user_version", "1"),
+    ] {
+        let value: String = connection
+            .query_row(
+                &format!("SELECT CAST({pragma} AS TEXT) FROM pragma_{pragma}"),
+                [],
+                |row| row.get(0),
+            )
+            .expect(pragma);
+        assert_eq!(value, expected, "{pragma}");
+    }
 }
