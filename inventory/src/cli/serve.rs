@@ -10,7 +10,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::{Exit, Refused};
 use super::retention::RetentionArgs;
@@ -125,22 +125,38 @@ async fn welcome(store: &Store, clock: &Clock, origin: &str) -> anyhow::Result<(
     Ok(())
 }
 
-async fn until_told(server: &mut Server) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => match server.reload().await {
-                Ok(()) => tracing::info!("certificate and key were read again"),
-                Err(error) => tracing::error!(
-                    "certificate and key stay as they were: {}",
-                    super::exit::chain(&error.into()).trim_end()
-                ),
-            },
-            failed = server.failed() => return failed.context("serving failed"),
+/// What the process is told.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on they are taken here.
+    fn take() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits until the process is told to end, or serving fails.
+    async fn until_end(mut self, server: &mut Server) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Ok(()),
+                _ = self.interrupt.recv() => return Ok(()),
+                _ = self.hangup.recv() => match server.reload().await {
+                    Ok(()) => tracing::info!("certificate and key were read again"),
+                    Err(error) => tracing::error!(
+                        "certificate and key stay as they were: {}",
+                        super::exit::chain(&error.into()).trim_end()
+                    ),
+                },
+                failed = server.failed() => return failed.context("serving failed"),
+            }
         }
     }
 }
@@ -148,6 +164,7 @@ async fn until_told(server: &mut Server) -> anyhow::Result<()> {
 /// Serves until it is told to end.
 pub async fn run(args: &Args, global: &GlobalArgs) -> anyhow::Result<Exit> {
     let tls = tls(args)?;
+    let signals = Signals::take()?;
     let clock = Clock::system();
     let options = Options {
         data: global.data.clone(),
@@ -167,7 +184,7 @@ pub async fn run(args: &Args, global: &GlobalArgs) -> anyhow::Result<Exit> {
     let app = App::new(store, clock, Limits::default(), secure);
     let mut server = bound.serve(app)?;
     output::note(&format!("listening on {origin}"));
-    until_told(&mut server).await?;
+    signals.until_end(&mut server).await?;
     tracing::info!("ending");
     server.end().await?;
     Ok(Exit::Fine)

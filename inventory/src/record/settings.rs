@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodePatch {
-    /// What the node is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What the node is for; it is always for something.
+    #[serde(deserialize_with = "some", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Lifecycle")]
     pub lifecycle: Option<Lifecycle>,
     /// Name of the firmware baseline.
@@ -80,6 +80,15 @@ pub struct NodePatch {
         inner(length(min = 1, max = 128))
     )]
     pub switch_path: Option<Option<Vec<String>>>,
+}
+
+/// A field that is there, and not null.
+fn some<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A field that is there, null or not.
@@ -172,7 +181,9 @@ mod tests {
         assert_eq!(patch.account, Some(None));
         assert_eq!(patch.rack, Some(Some("r7".to_owned())));
         assert_eq!(patch.project, None);
-        assert!(serde_json::from_str::<NodePatch>(r#"{"colour":"red"}"#).is_err());
+        for bad in [r#"{"colour":"red"}"#, r#"{"lifecycle":null}"#] {
+            assert!(serde_json::from_str::<NodePatch>(bad).is_err(), "{bad}");
+        }
         assert!(NodePatch::default().is_empty());
     }
 

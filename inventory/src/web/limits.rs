@@ -35,6 +35,8 @@ pub struct Limits {
     pub turn_deadline: Duration,
     /// How long a stream lasts before its listener must come again.
     pub stream_lasts: Duration,
+    /// Time between two looks for silent nodes; `None`: nobody looks by itself.
+    pub sweep_every: Option<Duration>,
     /// How long answers may take after the server was told to end.
     pub grace: Duration,
 }
@@ -69,6 +71,7 @@ impl Default for Limits {
             answer_deadline: Duration::from_secs(60),
             turn_deadline: Duration::from_secs(10),
             stream_lasts: Duration::from_secs(15 * 60),
+            sweep_every: Some(Duration::from_secs(5)),
             grace: Duration::from_secs(5),
         }
     }

@@ -11,9 +11,6 @@ use super::App;
 use super::problem::chain;
 use crate::clock::SECOND;
 
-/// Time between two looks for silent nodes.
-const SWEEP: Duration = Duration::from_secs(5);
-
 /// Time between two rounds of forgetting.
 const PRUNE: Duration = Duration::from_secs(3600);
 
@@ -46,18 +43,21 @@ impl App {
 
 /// Looks for silent nodes and forgets what is old, until the server ends.
 pub async fn run(app: App) {
+    let Some(every) = app.limits().sweep_every else {
+        return;
+    };
     let mut ending = app.0.ending.subscribe();
     let mut looked = app.clock().microseconds();
     let mut pruned = Instant::now();
-    let sweep = i64::try_from(SWEEP.as_micros()).unwrap_or(i64::MAX);
+    let between = i64::try_from(every.as_micros()).unwrap_or(i64::MAX);
     loop {
         tokio::select! {
-            () = tokio::time::sleep(SWEEP) => {}
+            () = tokio::time::sleep(every) => {}
             _ = ending.changed() => return,
         }
         let now = app.clock().microseconds();
         let passed = now.saturating_sub(looked);
-        if !(0..=sweep + STALLED).contains(&passed) {
+        if !(0..=between + STALLED).contains(&passed) {
             tracing::warn!(
                 seconds = passed / SECOND,
                 "the clock jumped or this process was stopped"

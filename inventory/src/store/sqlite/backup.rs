@@ -3,6 +3,8 @@
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use sqlx::ConnectOptions as _;
+
 use super::Sqlite;
 use crate::store::Error;
 
@@ -16,10 +18,11 @@ impl Sqlite {
             .mode(0o600)
             .open(to)
             .map_err(Error::file("create", to))?;
-        let mut reader = self.readers.acquire().await?;
+        // Readers may write nothing, not even elsewhere: this one is for the copy alone.
+        let mut reader = super::options(&self.path).connect().await?;
         let copied = sqlx::query("VACUUM INTO ?1")
             .bind(to.to_string_lossy().into_owned())
-            .execute(&mut *reader)
+            .execute(&mut reader)
             .await;
         if let Err(error) = copied {
             let _ = std::fs::remove_file(to);

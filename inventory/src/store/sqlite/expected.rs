@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 
 use super::Sqlite;
 use super::place::{self, entry};
@@ -27,8 +27,7 @@ impl Sqlite {
         may_remove: bool,
     ) -> Result<ListChanged, Error> {
         let now = self.clock.microseconds();
-        let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.begin().await?;
         let c = &mut *transaction;
         let stored = list_revision(c).await?;
         if revision.is_some_and(|revision| revision != stored) {
@@ -86,7 +85,6 @@ impl Sqlite {
                 .await?;
         }
         transaction.commit().await?;
-        drop(writer);
         self.tell();
         Ok(ListChanged::Done(change))
     }

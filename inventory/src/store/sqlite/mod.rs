@@ -30,6 +30,7 @@ mod schema;
 mod summary;
 mod sweep;
 mod tokens;
+mod transaction;
 mod writer;
 
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -59,7 +60,7 @@ const READERS: u32 = 8;
 /// An open database.
 #[derive(Debug)]
 pub struct Sqlite {
-    writer: Mutex<SqliteConnection>,
+    writer: Arc<Mutex<SqliteConnection>>,
     readers: SqlitePool,
     queue: mpsc::Sender<writer::Job>,
     changed: watch::Sender<u64>,
@@ -132,7 +133,7 @@ impl Sqlite {
             .await?;
         let (queue, jobs) = mpsc::channel(writer::WAITING);
         let sqlite = Arc::new(Self {
-            writer: Mutex::new(connection),
+            writer: Arc::new(Mutex::new(connection)),
             readers,
             queue,
             changed: watch::Sender::new(0),

@@ -2,7 +2,7 @@
 
 use cupel_model::Timestamp;
 use cupel_model::wire::Lifecycle;
-use sqlx::{Connection as _, QueryBuilder, SqliteConnection};
+use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::Sqlite;
 use super::apply::{Head, judge, tell_node, wishes, write_history};
@@ -21,8 +21,7 @@ impl Sqlite {
         by: &str,
     ) -> Result<Patched, Error> {
         let now = self.clock.microseconds();
-        let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.begin().await?;
         let c = &mut *transaction;
         let Some(mut head) = Head::load(c, id).await? else {
             return Ok(Patched::NoNode);
@@ -67,7 +66,6 @@ impl Sqlite {
         judge(c, &mut head, now, listening, Some("an operator's setting")).await?;
         tell_node(c, &head, "record", now).await?;
         transaction.commit().await?;
-        drop(writer);
         self.tell();
         Ok(Patched::Done(stored + 1))
     }

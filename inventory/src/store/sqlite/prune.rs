@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::Sqlite;
 use super::row::Columns as _;
@@ -34,8 +34,7 @@ impl Sqlite {
             .await?;
         let limits = [before(now, keep.heartbeats), before(now, keep.reports)];
         for chunk in boots.chunks(100) {
-            let mut writer = self.writer.lock().await;
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.begin().await?;
             for row in chunk {
                 pruned.reports += forget_names(&mut transaction, row.int("key")?, limits).await?;
             }
@@ -109,8 +108,7 @@ impl Sqlite {
     }
 
     async fn forget_events(&self, oldest: i64) -> Result<u64, Error> {
-        let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.begin().await?;
         let done = sqlx::query("DELETE FROM events WHERE received_at < ?1")
             .bind(oldest)
             .execute(&mut *transaction)
@@ -162,8 +160,7 @@ impl Sqlite {
         let mut forgotten = 0;
         for row in many {
             let node = row.int("node_key")?;
-            let mut writer = self.writer.lock().await;
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.begin().await?;
             let old = sqlx::query(
                 "SELECT b.key, b.made_at - b.uptime AS booted_at FROM boots b
                  JOIN nodes n ON n.key = b.node_key

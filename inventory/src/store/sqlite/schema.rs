@@ -66,3 +66,54 @@ pub async fn version(connection: &mut SqliteConnection) -> Result<i64, Error> {
         .await?;
     Ok(row.try_get(0)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::store::{Options, Store};
+
+    fn options(data: &std::path::Path, migrate: bool) -> Options {
+        Options {
+            data: data.to_path_buf(),
+            clock: Clock::system(),
+            migrate,
+        }
+    }
+
+    async fn pretend(data: &std::path::Path, sql: &'static str) {
+        use sqlx::ConnectOptions as _;
+        let path = data.join("inventory.sqlite");
+        let mut connection = super::super::options(&path).connect().await.expect("open");
+        sqlx::query(sql)
+            .execute(&mut connection)
+            .await
+            .expect("sql");
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused() {
+        let data = tempfile::tempdir().expect("directory");
+        let (store, opened) = Store::open(&options(data.path(), false))
+            .await
+            .expect("new");
+        assert_eq!((opened.before, opened.now), (0, known()));
+        store.close().await;
+        let again = Store::open(&options(data.path(), false))
+            .await
+            .expect("same");
+        assert_eq!(again.1.before, known());
+        again.0.close().await;
+        pretend(
+            data.path(),
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'of tomorrow', 1, x'00', 0)",
+        )
+        .await;
+        let refused = Store::open(&options(data.path(), true)).await;
+        assert!(
+            matches!(refused, Err(Error::Newer { found: 9999, .. })),
+            "{refused:?}"
+        );
+    }
+}

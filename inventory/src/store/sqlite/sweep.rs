@@ -4,8 +4,6 @@
 //! - Only nodes whose standing changes are written.
 //! - A node that reports while it is looked at is looked at again in the transaction that writes.
 
-use sqlx::Connection as _;
-
 use super::Sqlite;
 use super::apply::{Head, judge, tell_node};
 use crate::derive;
@@ -21,8 +19,7 @@ impl Sqlite {
         let ids = self.due(now, listening_since).await?;
         let mut swept = Swept::default();
         for ids in ids.chunks(AT_ONCE) {
-            let mut writer = self.writer.lock().await;
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = self.begin().await?;
             for id in ids {
                 let Some(mut head) = Head::load(&mut transaction, id).await? else {
                     continue;
@@ -39,7 +36,6 @@ impl Sqlite {
                 }
             }
             transaction.commit().await?;
-            drop(writer);
             self.tell();
         }
         Ok(swept)

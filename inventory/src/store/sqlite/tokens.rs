@@ -4,7 +4,6 @@
 //! - Only digests of secrets are stored.
 //! - A login code works once: it is taken away in the transaction that finds it.
 
-use sqlx::Connection as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::Sqlite;
@@ -33,8 +32,7 @@ impl Sqlite {
     /// Stores a token.
     pub async fn create_token(&self, new: &NewToken) -> Result<Token, Error> {
         let now = self.clock.microseconds();
-        let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.begin().await?;
         let taken = sqlx::query("SELECT 1 FROM tokens WHERE name = ?1")
             .bind(&new.name)
             .fetch_optional(&mut *transaction)
@@ -168,8 +166,7 @@ impl Sqlite {
     /// Takes a code away and gives its token, if it is still good.
     pub async fn take_code(&self, hash: &[u8; 32]) -> Result<Option<Token>, Error> {
         let now = self.clock.microseconds();
-        let mut writer = self.writer.lock().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = self.begin().await?;
         let row =
             sqlx::query("DELETE FROM login_codes WHERE hash = ?1 RETURNING token_key, expires_at")
                 .bind(&hash[..])
