@@ -4,6 +4,9 @@
 //! - No call without [`Announcer::calling`] before it.
 //! - A symbol that the library lacks is a refusal like any other, and means "not offered".
 
+mod notes;
+
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use cupel_model::Reading;
@@ -26,14 +29,19 @@ impl<'s> Announcer<'s> {
         Self { id, socket }
     }
 
-    /// About to call `call`. Where the agent is gone, sending the answer will say so.
+    /// About to call `call`: noted where the agent gave a place for that, else sent. Where the
+    /// agent is gone, sending the answer will say so.
     pub fn calling(&self, call: &str, gpu: Option<u32>) {
-        let frame = FromWorker::Calling {
+        let message = FromWorker::Calling {
             id: self.id,
             call: call.to_owned(),
             gpu,
         };
-        let _ = write_frame(&mut &*self.socket, &frame);
+        let mut frame = Vec::new();
+        // Writing to memory does not fail, and a name fits.
+        if write_frame(&mut frame, &message).is_ok() && !notes::note(&frame) {
+            let _ = (&mut &*self.socket).write_all(&frame);
+        }
     }
 }
 

@@ -92,13 +92,11 @@ impl Chip {
     /// # Errors
     /// As the system says.
     pub fn read(&mut self, root: &Root, monitor: &Monitor) -> Result<Vec<Sensor>, ReadError> {
-        let at = Attributes::new(root, monitor.directory.as_str());
-        let identity = at.directory().identity();
+        let mut at = Attributes::new(root, monitor.directory.as_str());
         let now = clock::since_boot();
         if let Some(known) = &self.0
-            && known.identity.is_some()
-            && known.identity == identity
             && now < known.until
+            && at.is_still(known.identity)
         {
             let again = |(number, sensor): &(u32, Sensor)| Sensor {
                 name: sensor.name.clone(),
@@ -110,7 +108,7 @@ impl Chip {
         let sensors = sensors(&at, &monitor.name)?;
         let told = sensors.iter().map(|(_, sensor)| sensor.clone()).collect();
         self.0 = Some(Known {
-            identity,
+            identity: at.directory().identity(),
             until: now.saturating_add(BELIEVED),
             sensors,
         });

@@ -7,7 +7,7 @@ use cupel_model::units::{GigabitsPerSecond, GigatransfersPerSecond};
 use cupel_model::{Counter, PciAddress, Reading};
 
 use crate::error::{ReadError, reading};
-use crate::root::{Directory, Root};
+use crate::root::{Directory, Identity, Root};
 
 /// One directory of sysfs.
 #[derive(Debug)]
@@ -22,6 +22,11 @@ impl Attributes {
     /// The attributes in the directory `name` of this one.
     pub fn below(&self, name: &str) -> Self {
         Self(self.0.below(name))
+    }
+
+    /// [`Directory::is_still`].
+    pub fn is_still(&mut self, earlier: Option<Identity>) -> bool {
+        self.0.is_still(earlier)
     }
 
     /// The directory.

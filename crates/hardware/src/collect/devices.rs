@@ -16,25 +16,17 @@ use crate::error::ReadError;
 use crate::root::Root;
 use crate::{hwmon, nvme, rdma};
 
-/// Devices of a class, with what is kept of each.
-pub(super) struct Class<K> {
-    name: &'static str,
-    kept: BTreeMap<String, K>,
-}
+/// What is kept of each device of a class.
+#[derive(Default)]
+pub(super) struct Class<K>(BTreeMap<String, K>);
 
 impl<K: Default + Send + 'static> Class<K> {
-    pub(super) fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            kept: BTreeMap::new(),
-        }
-    }
-
     /// Reads every device that is there, with what was kept of it. Devices have a name and whatever
     /// else is known of them.
     fn read<D, T>(
         &mut self,
         root: &Root,
+        class: &str,
         limit: Duration,
         devices: Vec<(String, D)>,
         read: fn(&Root, D, &mut K) -> T,
@@ -43,12 +35,12 @@ impl<K: Default + Send + 'static> Class<K> {
         D: Send + 'static,
         T: Send + 'static,
     {
-        let mut kept = std::mem::take(&mut self.kept);
+        let mut kept = std::mem::take(&mut self.0);
         let items = devices
             .into_iter()
             .map(|(name, device)| {
                 let own = kept.remove(&name).unwrap_or_default();
-                (format!("{}/{name}", self.name), (device, own))
+                (format!("{class}/{name}"), (device, own))
             })
             .collect();
         let own = root.clone();
@@ -58,7 +50,7 @@ impl<K: Default + Send + 'static> Class<K> {
         told.into_iter()
             .map(|(task, result)| {
                 let result = result.map(|(value, kept)| {
-                    self.kept.insert(device_of(&task).to_owned(), kept);
+                    self.0.insert(device_of(&task).to_owned(), kept);
                     value
                 });
                 (task, result)
@@ -92,8 +84,8 @@ pub(super) fn rdma(
     limit: Duration,
     problems: &mut Problems,
 ) -> Vec<RdmaDevice> {
-    let devices = listed(class.name, rdma::names(root), problems);
-    let read = class.read(root, limit, devices, |root, name, adapter| {
+    let devices = listed("rdma", rdma::names(root), problems);
+    let read = class.read(root, "rdma", limit, devices, |root, name, adapter| {
         adapter.read(root, &name)
     });
     read.into_iter()
@@ -110,8 +102,8 @@ pub(super) fn nvme(
     limit: Duration,
     problems: &mut Problems,
 ) -> Vec<NvmeController> {
-    let devices = listed(class.name, nvme::names(root), problems);
-    let read = class.read(root, limit, devices, |root, name, ()| {
+    let devices = listed("nvme", nvme::names(root), problems);
+    let read = class.read(root, "nvme", limit, devices, |root, name, ()| {
         nvme::one(root, &name)
     });
     read.into_iter()
@@ -129,14 +121,14 @@ pub(super) fn sensors(
     problems: &mut Problems,
 ) -> Vec<Sensor> {
     let monitors = hwmon::monitors(root).unwrap_or_else(|error| {
-        problems.add(class.name, error);
+        problems.add("hwmon", error);
         Vec::new()
     });
     let devices = monitors
         .into_iter()
         .map(|monitor| (monitor.name.clone(), monitor))
         .collect();
-    let read = class.read(root, limit, devices, |root, monitor, chip| {
+    let read = class.read(root, "hwmon", limit, devices, |root, monitor, chip| {
         chip.read(root, &monitor)
     });
     let mut sensors = Vec::new();

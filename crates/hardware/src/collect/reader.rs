@@ -33,6 +33,7 @@ pub struct Reader {
 }
 
 /// What is kept from one reading to the next; of each reader, what its own source needs.
+#[derive(Default)]
 struct Kept {
     /// Of GPUs alone: it keeps its worker between two readings, which is what makes them cheap.
     client: Option<Box<Client>>,
@@ -53,12 +54,7 @@ impl Reader {
             source,
             kept: Kept {
                 client: gpu.then(|| Box::new(Client::new(machine.options().gpu()))),
-                bus: pci::Bus::default(),
-                switches: BTreeMap::new(),
-                adapters: Class::new("rdma"),
-                drives: Class::new("nvme"),
-                chips: Class::new("hwmon"),
-                packages: cpus::Packages::default(),
+                ..Kept::default()
             },
         }
     }
@@ -87,6 +83,14 @@ impl Reader {
     pub fn release(&mut self) {
         if let Some(client) = &mut self.kept.client {
             client.release();
+        }
+    }
+
+    /// Asks everything of GPUs the next time, also what is believed for a minute: something happened.
+    /// What other sources keep does not change with events.
+    pub fn expire(&mut self) {
+        if let Some(client) = &mut self.kept.client {
+            client.expire();
         }
     }
 

@@ -7,6 +7,7 @@
 //! - The list of GPUs of a replacement must be the one that its predecessor gave; otherwise
 //!   indices would name other GPUs.
 
+mod kept;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use super::skip::{Hang, Skip, same_list};
 use super::survey::{self, Listed};
 use super::worker::{Cause, LastCall, Lost, Worker};
 use super::{GpuCollection, GpuOptions, GpuSurvey, KernelDriver, Library};
+use kept::Kept;
 
 /// Workers that one GPU may crash before it is left alone.
 const CRASHES_MAX: u32 = 2;
@@ -70,6 +72,8 @@ pub struct Client {
     known: Vec<Reading<PciAddress>>,
     /// The whole driver, where opening it hung or crashed the worker.
     blocked: Option<Skip>,
+    /// Answers of this very worker that are believed for a while.
+    kept: Kept,
 }
 
 /// One collection's own state.
@@ -121,7 +125,13 @@ impl Client {
             skips: BTreeMap::new(),
             known: Vec::new(),
             blocked: None,
+            kept: Kept::default(),
         }
+    }
+
+    /// Asks for everything in the next collection, also for what is believed for a while.
+    pub fn expire(&mut self) {
+        self.kept.clear();
     }
 
     /// Lets go of the driver, so that a GPU can be reset: the library is shut down and the worker
@@ -296,6 +306,11 @@ impl Client {
                 listed.give_up(rest, &why, None);
                 return Err(Closed::Failed { why, hung: None });
             }
+            let keep = (self.options.keep)(group);
+            if let Some(answer) = self.kept.get(index, group, keep) {
+                survey::fill(&mut listed.gpu, answer);
+                continue;
+            }
             let asked = match self.ask(index, group) {
                 // It had died before it came to a call: that is no GPU's doing. Once more.
                 Some(Err(lost)) if lost.call.is_none() && matches!(lost.cause, Cause::Died(_)) => {
@@ -311,10 +326,15 @@ impl Client {
             };
             let lost = match asked {
                 Some(Ok(Ok(answer))) => {
+                    if !keep.is_zero() {
+                        self.kept.put(index, group, &answer);
+                    }
                     survey::fill(&mut listed.gpu, *answer);
                     continue;
                 }
                 Some(Ok(Err(error))) => {
+                    // A GPU that is lost has lost everything.
+                    self.kept.forget(index);
                     survey::fail(&mut listed.gpu, group, &error.to_string());
                     continue;
                 }
@@ -412,6 +432,7 @@ impl Client {
             let lost = match self.open_once(&skip)? {
                 Ok(open) => {
                     self.open = Some(open);
+                    self.kept.clear();
                     self.blocked = None;
                     return Ok(());
                 }

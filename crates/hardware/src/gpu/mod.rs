@@ -13,6 +13,7 @@
 //! No judgement: a GPU that is missing is described, not reported.
 
 mod backoff;
+mod burn;
 mod client;
 pub mod frames;
 mod merge;
@@ -23,6 +24,7 @@ mod survey;
 mod worker;
 
 pub use backoff::retry_after;
+pub use burn::{BurnLost, BurnOptions, BurnTask, burn};
 pub use client::Client;
 pub use program::{SpawnError, WorkerProgram};
 pub use reaper::{UNREAPED_MAX, unreaped};
@@ -31,6 +33,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cupel_model::snapshot::{Driver, Gpu, PciDevice, Problem, WorkerState};
+use cupel_model::worker::Group;
 use cupel_model::{Reading, Timestamp};
 
 use merge::merge;
@@ -63,6 +66,8 @@ pub struct GpuOptions {
     pub budget: Duration,
     /// How long a GPU that hung or crashed the driver is left alone, by failures in a row.
     pub pause: fn(u32) -> Duration,
+    /// How long the answer to a group of calls is believed while the same worker lives.
+    pub keep: fn(Group) -> Duration,
 }
 
 impl GpuOptions {
@@ -75,7 +80,26 @@ impl GpuOptions {
             open_deadline: Duration::from_secs(30),
             budget: Duration::from_secs(120),
             pause: retry_after,
+            keep: keep_for,
         }
+    }
+}
+
+/// How long the answer to a group of calls is believed. Who a GPU is hardly changes, and its NVLinks
+/// are three quarters of all calls; both are asked for once a minute, however often the rest is. The
+/// driver answers some of those calls through the GPU's own processor.
+fn keep_for(group: Group) -> Duration {
+    match group {
+        // Less than the minute, so that a cadence that divides it hits it.
+        Group::Identity | Group::RetiredPages | Group::Nvlink => Duration::from_secs(55),
+        Group::Memory
+        | Group::Ecc
+        | Group::RemappedRows
+        | Group::Thermal
+        | Group::Clocks
+        | Group::Pcie
+        | Group::Fabric
+        | Group::Processes => Duration::ZERO,
     }
 }
 

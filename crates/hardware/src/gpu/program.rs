@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - The worker's environment is empty but for `LC_ALL=C`; its standard input is the socket,
-//!   standard output goes nowhere, standard error comes back.
+//!   standard output is a file in memory for notes, standard error comes back.
 //! - Carried bytes run from a sealed memfd. Where the kernel forbids that
 //!   (`vm.memfd_noexec=2`), from a file of mode 0700 in a directory of mode 0700, removed as soon
 //!   as it runs.
@@ -21,12 +21,16 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::ftruncate;
 
 /// Name that a worker goes by in process lists.
 const NAME: &str = "cupel-gpu-worker";
 
 /// Where a private copy may be put, in order; the first that allows execution is taken.
 const DIRECTORIES: [&str; 4] = ["/run/cupel", "/run", "/var/lib/cupel", "/tmp"];
+
+/// Size of the place for notes: a page. The longest name of a call is far shorter.
+const NOTES_BYTES: i64 = 4096;
 
 /// `MFD_EXEC` of Linux 6.3: says that the file is meant to be executed.
 const MFD_EXEC: u32 = 0x10;
@@ -73,6 +77,8 @@ pub struct Started {
     pub child: Child,
     pub socket: UnixStream,
     pub stderr: Option<ChildStderr>,
+    /// Where the worker notes which call comes next; without it, it sends that.
+    pub notes: Option<File>,
 }
 
 /// Starts a worker.
@@ -98,6 +104,8 @@ fn launch(program: &Path) -> Result<Started, Launch> {
     // It runs in another directory than this process.
     let program = std::path::absolute(program).map_err(Launch::Execute)?;
     let (ours, theirs) = UnixStream::pair().map_err(Launch::Socket)?;
+    let notes = notes().ok();
+    let stdout = notes.as_ref().and_then(|notes| notes.try_clone().ok());
     #[expect(
         clippy::disallowed_methods,
         reason = "workers are no commands: they live on, speak a protocol, and have their own client"
@@ -109,7 +117,7 @@ fn launch(program: &Path) -> Result<Started, Launch> {
         .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::null())
+        .stdout(stdout.map_or_else(Stdio::null, Stdio::from))
         .stderr(Stdio::piped())
         .spawn()
         .map_err(Launch::Execute)?;
@@ -121,7 +129,19 @@ fn launch(program: &Path) -> Result<Started, Launch> {
         child,
         socket: ours,
         stderr,
+        notes,
     })
+}
+
+/// A place for notes: a file in memory that can neither grow nor shrink. By that the worker knows
+/// what it is for.
+fn notes() -> nix::Result<File> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let memory = File::from(memfd_create("cupel-gpu-worker-notes", flags)?);
+    ftruncate(&memory, NOTES_BYTES)?;
+    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+    fcntl(&memory, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(memory)
 }
 
 fn from_memory(bytes: &[u8]) -> Result<Started, SpawnError> {

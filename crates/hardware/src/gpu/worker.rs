@@ -1,12 +1,16 @@
 //! One worker process: asked one thing at a time, with a deadline, and killed when it misses one.
 //!
 //! # Invariants
+//! - Which call the worker is in is looked up when it is lost, not before: it notes that in a file
+//!   in memory, and sends it only where there is none.
 //! - No wait is without end. What the worker writes to standard error is drained while it is waited
 //!   for, so that a talkative driver never blocks on a full pipe.
 //! - Dropping a worker ends and reaps it.
 
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr};
@@ -15,10 +19,12 @@ use std::time::{Duration, Instant};
 use cupel_model::worker::{Answer, Ask, Request, WorkerError, write_frame};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 
 use super::frames::{Admitted, FrameError, admit, greet, take};
 use super::program::{SpawnError, Started, WorkerProgram, start};
 use super::reaper::{self, Death};
+use crate::clock;
 
 /// Most kept of what a worker says on standard error, bytes.
 const STDERR_MAX: usize = 64 * 1024;
@@ -90,10 +96,18 @@ pub struct Worker {
     child: Option<Child>,
     socket: UnixStream,
     stderr: Option<ChildStderr>,
+    notes: Option<File>,
     said: Vec<u8>,
     buffer: Vec<u8>,
     next_id: u64,
     last_call: Option<LastCall>,
+}
+
+/// Why there is no answer.
+enum End {
+    Died,
+    Late,
+    Untrusted(FrameError),
 }
 
 enum Event {
@@ -110,11 +124,13 @@ impl Worker {
             child,
             socket,
             stderr,
+            notes,
         } = started;
         let mut worker = Self {
             child: Some(child),
             socket,
             stderr,
+            notes,
             said: Vec::new(),
             buffer: Vec::new(),
             next_id: 1,
@@ -151,34 +167,61 @@ impl Worker {
         ask: Ask,
         deadline: Duration,
     ) -> Result<(Self, Result<Box<Answer>, WorkerError>), Lost> {
-        let until = Instant::now() + deadline;
+        let begun = Instant::now();
         let id = self.next_id;
         self.next_id += 1;
         self.last_call = None;
         let request = Request { id, ask };
-        if write_frame(&mut &self.socket, &request).is_err() {
-            // A worker that died in between; how it died says more than the broken socket.
-            return Err(self.died());
-        }
+        let end = match self.answer(&request, begun + deadline) {
+            Ok(result) => return Ok((self, result)),
+            Err(end) => end,
+        };
+        let noted = self.noted(&request, begun);
+        self.last_call = noted.or(self.last_call.take());
+        Err(match end {
+            End::Died => self.died(),
+            End::Late => self.hung(deadline),
+            End::Untrusted(error) => self.untrusted(&error),
+        })
+    }
+
+    fn answer(
+        &mut self,
+        request: &Request,
+        until: Instant,
+    ) -> Result<Result<Box<Answer>, WorkerError>, End> {
+        // A worker that died in between; how it died says more than the broken socket.
+        write_frame(&mut &self.socket, request).map_err(|_| End::Died)?;
         loop {
-            let admitted = match self.event(until) {
-                Ok(Event::Message(message)) => admit(message, id, &request.ask),
-                Ok(Event::End) => return Err(self.died()),
-                Ok(Event::Late) => return Err(self.hung(deadline)),
-                Err(error) => Err(error),
+            let message = match self.event(until).map_err(End::Untrusted)? {
+                Event::Message(message) => message,
+                Event::End => return Err(End::Died),
+                Event::Late => return Err(End::Late),
             };
-            match admitted {
-                Ok(Admitted::Calling { call, gpu }) => {
+            match admit(message, request.id, &request.ask).map_err(End::Untrusted)? {
+                Admitted::Calling { call, gpu } => {
                     self.last_call = Some(LastCall {
                         call,
                         gpu,
                         entered: Instant::now(),
                     });
                 }
-                Ok(Admitted::Answer(result)) => return Ok((self, result)),
-                Err(error) => return Err(self.untrusted(&error)),
+                Admitted::Answer(result) => return Ok(result),
             }
         }
+    }
+
+    /// The call that the worker noted last, if it was for this request.
+    fn noted(&self, request: &Request, begun: Instant) -> Option<LastCall> {
+        let notes = self.notes.as_ref()?;
+        let mut page = [0_u8; 4096];
+        let got = notes.read_at(&mut page, 0).ok()?;
+        let (message, _) = take(page.get(..got)?).ok()??;
+        let Ok(Admitted::Calling { call, gpu }) = admit(message, request.id, &request.ask) else {
+            return None;
+        };
+        let entered = written(notes).map_or(begun, |entered| entered.max(begun));
+        Some(LastCall { call, gpu, entered })
     }
 
     /// The next message, the socket's end, or the deadline.
@@ -192,8 +235,9 @@ impl Worker {
             if left.is_zero() {
                 return Ok(Event::Late);
             }
-            self.wait(left);
-            self.drain_stderr();
+            if self.wait(left) {
+                self.drain_stderr();
+            }
             let mut chunk = [0_u8; 16 * 1024];
             match self.socket.read(&mut chunk) {
                 Ok(0) => return Ok(Event::End),
@@ -206,8 +250,9 @@ impl Worker {
         }
     }
 
-    /// Until there is something to read, or `left` has passed.
-    fn wait(&self, left: Duration) {
+    /// Until there is something to read, or `left` has passed; says whether it is worth looking at
+    /// standard error.
+    fn wait(&self, left: Duration) -> bool {
         let timeout = PollTimeout::try_from(left.as_millis().min(60_000) + 1)
             .unwrap_or(PollTimeout::from(100_u16));
         let mut watched = vec![PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
@@ -219,6 +264,8 @@ impl Worker {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
+        let stderr = watched.get(1).and_then(PollFd::revents);
+        stderr.is_some_and(|told| !told.is_empty())
     }
 
     fn drain_stderr(&mut self) {
@@ -275,6 +322,11 @@ impl Worker {
         })
     }
 
+    /// Kills it; what became of that.
+    pub fn kill(mut self) -> Option<Death> {
+        self.child.take().map(|child| reaper::kill(child, DYING))
+    }
+
     fn lose(mut self, cause: impl FnOnce(&Self) -> Cause) -> Lost {
         let cause = cause(&self);
         let death = self.child.take().map(|child| reaper::kill(child, DYING));
@@ -309,6 +361,19 @@ impl Drop for Worker {
             }
         }
     }
+}
+
+/// When a file was written to last.
+fn written(file: &File) -> Option<Instant> {
+    let about = fstat(file).ok()?;
+    let microseconds = about
+        .st_mtime
+        .checked_mul(1_000_000)?
+        .checked_add(about.st_mtime_nsec / 1000)?;
+    let ago = clock::now().microseconds().checked_sub(microseconds)?;
+    // A clock that was set back meanwhile: just now.
+    let ago = Duration::from_micros(u64::try_from(ago).unwrap_or(0));
+    Instant::now().checked_sub(ago)
 }
 
 fn not_started(error: &SpawnError) -> Lost {

@@ -75,7 +75,6 @@ impl KnownVpd {
 struct There {
     address: PciAddress,
     at: Attributes,
-    identity: Option<Identity>,
 }
 
 impl Bus {
@@ -87,10 +86,10 @@ impl Bus {
         vpd_limit: Option<Duration>,
     ) -> (Vec<PciDevice>, Vec<Problem>) {
         let mut problems = Vec::new();
-        let there = present(root, &mut problems);
+        let mut there = present(root, &mut problems);
         let now = clock::since_boot();
         let same = there.len() == self.known.len()
-            && there.iter().all(|function| self.knows(function))
+            && there.iter_mut().all(|function| self.knows(function))
             && now < self.until;
         let mut devices: Vec<PciDevice> = if same {
             there
@@ -108,9 +107,9 @@ impl Bus {
         (devices, problems)
     }
 
-    fn knows(&self, function: &There) -> bool {
+    fn knows(&self, function: &mut There) -> bool {
         let known = self.known.get(&function.address);
-        known.is_some_and(|known| known.identity.is_some() && known.identity == function.identity)
+        known.is_some_and(|known| function.at.is_still(known.identity))
     }
 
     /// Everything of all functions.
@@ -120,10 +119,11 @@ impl Bus {
         self.known.clear();
         let mut devices = Vec::with_capacity(there.len());
         for function in there {
+            let identity = function.at.directory().identity();
             let device = one(&function.at, &slots, function.address);
             let counts_errors = !matches!(device.aer, Reading::Absent(_));
             let known = Known {
-                identity: function.identity,
+                identity,
                 device: if counts_errors {
                     PciDevice {
                         aer: Reading::default(),
@@ -168,7 +168,7 @@ impl Bus {
             if vpd::wanted(device) {
                 asked
                     .entry(device.address.with_function(0))
-                    .or_insert((device.address, function.identity));
+                    .or_insert_with(|| (device.address, function.at.directory().identity()));
             }
         }
         self.vpd.retain(|adapter, known| {
@@ -217,11 +217,7 @@ fn present(root: &Root, problems: &mut Vec<Problem>) -> Vec<There> {
             continue;
         };
         let at = Attributes::new(root, format!("{DEVICES}/{name}"));
-        there.push(There {
-            address,
-            identity: at.directory().identity(),
-            at,
-        });
+        there.push(There { address, at });
     }
     there.sort_by_key(|function| function.address);
     there

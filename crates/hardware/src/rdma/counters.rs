@@ -4,7 +4,7 @@ use cupel_model::snapshot::NamedCounter;
 use cupel_model::{Counter, Reading};
 
 use crate::error::{ReadError, reading};
-use crate::root::Directory;
+use crate::root::{Directory, Identity};
 
 /// Bits of the registers of PortCounters (InfiniBand Architecture Specification 1.4, volume 1,
 /// 16.1.3.5), by the kernel's file name.
@@ -65,27 +65,59 @@ pub fn parse(text: &str, bits: u32) -> Option<Counter> {
     })
 }
 
-/// Names of a port's counters.
+/// The counters in a directory: their names, and by what the directory is known again.
+#[derive(Debug)]
+pub(super) struct Counters {
+    names: Vec<String>,
+    identity: Option<Identity>,
+}
+
+impl Counters {
+    /// Those that there are now.
+    pub(super) fn list(directory: &Directory, problems: &mut Vec<ReadError>) -> Self {
+        Self {
+            identity: directory.identity(),
+            names: list(directory, problems),
+        }
+    }
+
+    /// Each as a counter of 64 bits, by name.
+    pub(super) fn read(&self, mut directory: Directory) -> Vec<NamedCounter> {
+        directory.is_still(self.identity);
+        let directory = &directory;
+        self.names
+            .iter()
+            .map(|name| NamedCounter {
+                name: name.clone(),
+                value: value(directory, name, directory.value(name), 64),
+            })
+            .collect()
+    }
+}
+
+/// The counters of a port.
 #[derive(Debug)]
 pub(super) struct PortCounters {
-    standard: Vec<String>,
-    hardware: Vec<String>,
+    standard: Counters,
+    hardware: Counters,
 }
 
 impl PortCounters {
     /// Those that the port has now.
     pub(super) fn list(port: &Directory, problems: &mut Vec<ReadError>) -> Self {
         Self {
-            standard: list(&port.below("counters"), problems),
-            hardware: list(&port.below("hw_counters"), problems),
+            standard: Counters::list(&port.below("counters"), problems),
+            hardware: Counters::list(&port.below("hw_counters"), problems),
         }
     }
 
     /// Every counter of `counters` and `hw_counters`, by name.
     pub(super) fn read(&self, port: &Directory) -> Vec<NamedCounter> {
-        let standard = port.below("counters");
+        let mut standard = port.below("counters");
+        standard.is_still(self.standard.identity);
         let texts: Vec<(&String, Result<String, ReadError>)> = self
             .standard
+            .names
             .iter()
             .map(|name| (name, standard.value(name)))
             .collect();
@@ -106,8 +138,8 @@ impl PortCounters {
                 value: value(&standard, name, text, width_of(name, extended)),
             })
             .collect();
-        for mut counter in read(&port.below("hw_counters"), &self.hardware) {
-            if self.standard.contains(&counter.name) {
+        for mut counter in self.hardware.read(port.below("hw_counters")) {
+            if self.standard.names.contains(&counter.name) {
                 counter.name = format!("hw_counters/{}", counter.name);
             }
             counters.push(counter);
@@ -117,19 +149,8 @@ impl PortCounters {
     }
 }
 
-/// Counters of 64 bits in a directory, by name.
-pub(super) fn read(directory: &Directory, names: &[String]) -> Vec<NamedCounter> {
-    names
-        .iter()
-        .map(|name| NamedCounter {
-            name: name.clone(),
-            value: value(directory, name, directory.value(name), 64),
-        })
-        .collect()
-}
-
 /// Names of the counters in a directory.
-pub(super) fn list(directory: &Directory, problems: &mut Vec<ReadError>) -> Vec<String> {
+fn list(directory: &Directory, problems: &mut Vec<ReadError>) -> Vec<String> {
     match directory.names() {
         Ok(names) => names,
         // Drivers without such counters have no such directory.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cupel_model::Reading;
 use cupel_model::snapshot::{Problem, RdmaDevice, RdmaPort};
 
-use super::counters::{self, PortCounters};
+use super::counters::{Counters, PortCounters};
 use crate::clock;
 use crate::error::ReadError;
 use crate::root::{Identity, Root};
@@ -65,9 +65,17 @@ struct Known {
     until: Duration,
     /// Without counters.
     device: RdmaDevice,
-    counters: Vec<String>,
-    /// Directories of the ports, in the order of the device's ports.
-    ports: Vec<(String, PortCounters)>,
+    counters: Counters,
+    /// In the order of the device's ports.
+    ports: Vec<KnownPort>,
+}
+
+#[derive(Debug)]
+struct KnownPort {
+    /// Its directory, and by what that is known again.
+    name: String,
+    identity: Option<Identity>,
+    counters: PortCounters,
 }
 
 impl Adapter {
@@ -103,8 +111,12 @@ impl Known {
                     match name.parse() {
                         Ok(number) => {
                             let of_port = directory.below(&name);
-                            let counters = PortCounters::list(of_port.directory(), errors);
-                            ports.push((port(&of_port, at, number), (name, counters)));
+                            let known = KnownPort {
+                                name,
+                                identity: of_port.directory().identity(),
+                                counters: PortCounters::list(of_port.directory(), errors),
+                            };
+                            ports.push((port(&of_port, at, number), known));
                         }
                         Err(_) => errors.push(ReadError::malformed(
                             directory.directory().path(),
@@ -118,7 +130,7 @@ impl Known {
             Err(error) => errors.push(error),
         }
         ports.sort_by_key(|(port, _)| port.number);
-        let (ports, directories) = ports.into_iter().unzip();
+        let (ports, known) = ports.into_iter().unzip();
         let pci = at.pci_address();
         Self {
             identity: at.directory().identity(),
@@ -136,18 +148,18 @@ impl Known {
                 ports,
                 counters: Vec::new(),
             },
-            counters: counters::list(&at.directory().below(HARDWARE), errors),
-            ports: directories,
+            counters: Counters::list(&at.directory().below(HARDWARE), errors),
+            ports: known,
         }
     }
 
     fn with_counters(&self, at: &Attributes) -> RdmaDevice {
         let mut device = self.device.clone();
         let directory = at.directory().below("ports");
-        for (port, (name, counters)) in device.ports.iter_mut().zip(&self.ports) {
-            port.counters = counters.read(&directory.below(name));
+        for (port, known) in device.ports.iter_mut().zip(&self.ports) {
+            port.counters = known.counters.read(&directory.below(&known.name));
         }
-        device.counters = counters::read(&at.directory().below(HARDWARE), &self.counters);
+        device.counters = self.counters.read(at.directory().below(HARDWARE));
         device
     }
 
@@ -155,16 +167,17 @@ impl Known {
     fn again(&self, at: &Attributes) -> Option<RdmaDevice> {
         let mut device = self.device.clone();
         let directory = at.below("ports");
-        for (port, (name, counters)) in device.ports.iter_mut().zip(&self.ports) {
-            let of_port = directory.below(name);
+        for (port, known) in device.ports.iter_mut().zip(&self.ports) {
+            let mut of_port = directory.below(&known.name);
+            of_port.is_still(known.identity);
             let before = (port.state.clone(), port.physical_state.clone());
             read_state(port, &of_port);
             if before != (port.state.clone(), port.physical_state.clone()) {
                 return None;
             }
-            port.counters = counters.read(of_port.directory());
+            port.counters = known.counters.read(of_port.directory());
         }
-        device.counters = counters::read(&at.directory().below(HARDWARE), &self.counters);
+        device.counters = self.counters.read(at.directory().below(HARDWARE));
         Some(device)
     }
 }
