@@ -25,7 +25,7 @@ pub fn burn_in(
             });
         }
     };
-    let host = Host::new(topology);
+    let host = Host::new(root.clone(), topology);
     let run = Run::new(plan.clone(), host.stages(plan));
     let mut result = cupel_burnin::run(run, progress, cancel);
     if result.cancelled {
@@ -46,7 +46,7 @@ pub fn lines(root: &Root, plan: &Plan) -> Vec<String> {
     let Ok(topology) = Topology::of(root) else {
         return Vec::new();
     };
-    let run = Run::new(plan.clone(), Host::new(topology).stages(plan));
+    let run = Run::new(plan.clone(), Host::new(root.clone(), topology).stages(plan));
     run.schedule()
         .slots
         .iter()

@@ -49,6 +49,26 @@ pub(crate) fn memory_changes(before: &[EdacCounter], after: &[EdacCounter]) -> V
     join(of_memory(before), of_memory(after))
 }
 
+/// The same of an adapter alone.
+pub(crate) fn adapter_changes(before: &RdmaDevice, after: &RdmaDevice) -> Vec<CounterChange> {
+    let tallies = |device: &RdmaDevice| {
+        let mut all = Vec::new();
+        of_adapter(device, &mut all);
+        all
+    };
+    join(tallies(before), tallies(after))
+}
+
+/// The same of a drive alone.
+pub(crate) fn drive_changes(before: &NvmeController, after: &NvmeController) -> Vec<CounterChange> {
+    let tallies = |drive: &NvmeController| {
+        let mut all = Vec::new();
+        of_drive(drive, &mut all);
+        all
+    };
+    join(tallies(before), tallies(after))
+}
+
 fn join(before: Vec<Tally>, after: Vec<Tally>) -> Vec<CounterChange> {
     let mut old: BTreeMap<Key, Reading<f64>> = before
         .into_iter()

@@ -73,6 +73,20 @@ pub struct CpuFault {
     pub bit: u32,
 }
 
+impl FaultPlan {
+    /// Does what [`MemoryFaultKind::Flip`] says to words that were read from a drive.
+    pub(crate) fn misread(&self, words: &mut [u64], first: u64) {
+        for fault in &self.memory {
+            if let MemoryFaultKind::Flip { bit, .. } = fault.kind
+                && let Some(at) = fault.word.checked_sub(first)
+                && let Some(word) = usize::try_from(at).ok().and_then(|at| words.get_mut(at))
+            {
+                *word ^= 1 << (bit % 64);
+            }
+        }
+    }
+}
+
 /// Faults that a test hands in, to be taken for the hardware's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FaultPlan {

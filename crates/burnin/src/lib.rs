@@ -25,9 +25,11 @@ mod gpu;
 mod host;
 mod host_watch;
 mod memory;
+mod nvme;
 mod peers;
 mod plan;
 mod progress;
+mod rdma;
 mod recorder;
 mod resource;
 mod result;
@@ -40,14 +42,16 @@ pub use counters::changes;
 pub use cpu::Kernel;
 pub use fault::{CpuFault, FaultPlan, MemoryFault, MemoryFaultKind};
 pub use floors::Floors;
-pub use gpu::GpuMismatch;
-pub use host::Host;
+pub use gpu::{GpuMismatch, GpuSet, GpuUnderTest};
+pub use host::{Expects, Host};
 pub use memory::{Pattern, Phase};
+pub use nvme::DriveUnderTest;
 pub use peers::{PeerComparison, PeerMember};
 pub use plan::{
     Budget, Plan, PlanError, PlanKind, parse_duration, parse_gpus, parse_share, parse_stages,
 };
 pub use progress::Progress;
+pub use rdma::AdapterUnderTest;
 pub use resource::{Claim, Resource, Use};
 pub use result::{
     BurnInResult, BurnInVerdict, CounterChange, CounterMeaning, Coverage, CpuMismatch, Detector,

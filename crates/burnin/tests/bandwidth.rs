@@ -8,6 +8,7 @@ use std::time::Duration;
 use cupel_burnin::{
     BurnInResult, Detector, FailureClass, FaultPlan, Host, Outcome, Plan, Run, StageKind, Word, run,
 };
+use cupel_hardware::Root;
 use cupel_hardware::host_memory::{Available, MemoryNode, MemorySource, Topology};
 use cupel_hardware::processor::allowed;
 use cupel_model::Reading;
@@ -42,7 +43,7 @@ fn burn(nodes: u32, blind: bool) -> BurnInResult {
             blind,
             ..FaultPlan::default()
         }),
-        ..Host::new(topology)
+        ..Host::new(Root::live(), topology)
     };
     let stages = host.stages(&plan);
     run(Run::new(plan, stages), &mut |_| {}, &AtomicBool::new(false))

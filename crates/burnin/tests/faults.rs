@@ -10,6 +10,7 @@ use cupel_burnin::{
     MemoryFaultKind, MemoryMismatch, Mismatch, Outcome, Pattern, Persistence, Phase, Plan,
     Progress, Run, StageKind, Word, run,
 };
+use cupel_hardware::Root;
 use cupel_hardware::host_memory::{Available, MemoryNode, MemorySource, Topology};
 use cupel_hardware::processor::{LastLevelCache, allowed};
 use cupel_model::Reading;
@@ -50,9 +51,8 @@ fn run_with_faults(
     cancel: &AtomicBool,
 ) -> BurnInResult {
     let host = Host {
-        topology: Arc::new(topology.clone()),
-        floors: Arc::default(),
         faults: Arc::new(faults.clone()),
+        ..Host::new(Root::live(), topology.clone())
     };
     run(Run::new(plan.clone(), host.stages(plan)), progress, cancel)
 }

@@ -8,6 +8,7 @@
 
 mod counters;
 mod devices;
+pub mod perftest;
 
 pub use counters::{parse as parse_counter, width_of};
 pub use devices::{Adapter, collect, names, one};
