@@ -1,7 +1,9 @@
 //! What the readers of one machine share: how it is read, and what its firmware says of it.
 //!
 //! # Invariants
-//! - SMBIOS is read once in a process; where that went wrong, again after a while.
+//! - SMBIOS is read once in a process, for it is what the firmware left when it booted; where that
+//!   went wrong, again after a while. Beneath a root other than `/`, where files are put in place by
+//!   hand, it is read again when its file is another one.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +39,7 @@ struct Kept {
     board: Board,
     problems: Vec<Problem>,
     at: Duration,
+    file: Option<smbios::FileIdentity>,
 }
 
 impl fmt::Debug for Machine {
@@ -70,16 +73,19 @@ impl Machine {
     /// SMBIOS, read now if it was not before.
     pub(super) fn board(&self, problems: &mut Problems) -> Board {
         let mut kept = self.0.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let root = &self.0.options.root;
+        let file = smbios::file_identity(root);
         let fresh = kept.as_ref().filter(|kept| {
-            kept.board.is_ok() || clock::since_boot().saturating_sub(kept.at) < RETRY
+            let lately = clock::since_boot().saturating_sub(kept.at) < RETRY;
+            kept.file == file && (kept.board.is_ok() || lately)
         });
         if let Some(kept) = fresh {
             problems.0.extend_from_slice(&kept.problems);
             return Arc::clone(&kept.board);
         }
-        let own = self.0.options.root.clone();
+        let own = root.clone();
         let limit = self.0.options.deadlines.source;
-        let read = deadline::within(&own.clone(), "smbios", limit, move || smbios::read(&own));
+        let read = deadline::within(root, "smbios", limit, move || smbios::read(&own));
         let mut told = Problems::default();
         let board = Arc::new(told.take("smbios", read, |why| {
             Err(ReadError::Binary {
@@ -92,6 +98,7 @@ impl Machine {
             board: Arc::clone(&board),
             problems: told.0,
             at: clock::since_boot(),
+            file,
         });
         board
     }

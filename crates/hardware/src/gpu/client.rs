@@ -7,13 +7,15 @@
 //! - The list of GPUs of a replacement must be the one that its predecessor gave; otherwise
 //!   indices would name other GPUs.
 
+mod doubt;
+mod driver;
 mod kept;
 mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use cupel_model::snapshot::{Driver, HungCall, PciDevice, Problem, WorkerState};
+use cupel_model::snapshot::{HungCall, PciDevice, Problem, WorkerState};
 use cupel_model::worker::{Answer, Ask, Group, Opened, Refused, WorkerError};
 use cupel_model::{PciAddress, Reading, Timestamp};
 
@@ -22,6 +24,7 @@ use super::skip::{Hang, Skip, same_list};
 use super::survey::{self, Listed};
 use super::worker::{Cause, LastCall, Lost, Worker};
 use super::{GpuCollection, GpuOptions, GpuSurvey, KernelDriver, Library};
+use doubt::Doubt;
 use kept::Kept;
 
 /// Workers that one GPU may crash before it is left alone.
@@ -44,6 +47,7 @@ struct Open {
     worker: Worker,
     library: String,
     opened: Opened,
+    since: Instant,
 }
 
 /// What came of asking a worker.
@@ -74,6 +78,7 @@ pub struct Client {
     blocked: Option<Skip>,
     /// Answers of this very worker that are believed for a while.
     kept: Kept,
+    doubt: Doubt,
 }
 
 /// One collection's own state.
@@ -126,6 +131,7 @@ impl Client {
             known: Vec::new(),
             blocked: None,
             kept: Kept::default(),
+            doubt: Doubt::default(),
         }
     }
 
@@ -178,7 +184,7 @@ impl Client {
         let mut refused = None;
         let state = match self.nothing_to_ask(kernel, on_bus) {
             Some(why) => WorkerState::NotStarted { why },
-            None => match self.read_all(&mut run, now, &mut gpus) {
+            None => match self.read_twice_if_in_doubt(&mut run, now, &mut gpus) {
                 Ok(()) => WorkerState::Answered {
                     replaced: run.replaced,
                 },
@@ -326,15 +332,11 @@ impl Client {
             };
             let lost = match asked {
                 Some(Ok(Ok(answer))) => {
-                    if !keep.is_zero() {
-                        self.kept.put(index, group, &answer);
-                    }
+                    self.kept.take_note(index, group, &answer, keep);
                     survey::fill(&mut listed.gpu, *answer);
                     continue;
                 }
                 Some(Ok(Err(error))) => {
-                    // A GPU that is lost has lost everything.
-                    self.kept.forget(index);
                     survey::fail(&mut listed.gpu, group, &error.to_string());
                     continue;
                 }
@@ -423,12 +425,7 @@ impl Client {
         }
         let mut crashed: BTreeMap<u32, u32> = BTreeMap::new();
         loop {
-            let skip: Vec<u32> = self
-                .skips
-                .iter()
-                .filter(|(_, skip)| skip.is_active(now))
-                .map(|(index, _)| *index)
-                .collect();
+            let skip = self.left_alone(now);
             let lost = match self.open_once(&skip)? {
                 Ok(open) => {
                     self.open = Some(open);
@@ -464,6 +461,12 @@ impl Client {
         }
     }
 
+    /// GPUs that are left alone now.
+    fn left_alone(&self, now: Instant) -> Vec<u32> {
+        let active = self.skips.iter().filter(|(_, skip)| skip.is_active(now));
+        active.map(|(index, _)| *index).collect()
+    }
+
     /// One attempt with one worker: the outer error ends the collection, the inner one is a lost
     /// worker.
     fn open_once(&self, skip: &[u32]) -> Result<Result<Open, Lost>, Closed> {
@@ -496,6 +499,7 @@ impl Client {
                         worker,
                         library,
                         opened,
+                        since: Instant::now(),
                     }));
                 }
                 Ok(Answer::Refused(told)) => {
@@ -542,46 +546,6 @@ impl Client {
                 .filter(|path| !path.starts_with('/') || std::path::Path::new(path).exists())
                 .map(str::to_owned)
                 .collect(),
-        }
-    }
-
-    fn driver(
-        &self,
-        kernel: &KernelDriver,
-        worker: WorkerState,
-        refused: Option<&Refused>,
-    ) -> Driver {
-        let told = self.open.as_ref();
-        let why = match &worker {
-            WorkerState::Answered { .. } => "the worker was lost".to_owned(),
-            WorkerState::NotStarted { why } | WorkerState::Failed { why, .. } => why.clone(),
-        };
-        let lack = |pick: fn(&Opened) -> &Reading<String>| match (told, &worker) {
-            (Some(open), _) => pick(&open.opened).clone(),
-            (None, WorkerState::NotStarted { .. }) => Reading::absent(&why),
-            (None, WorkerState::Answered { .. } | WorkerState::Failed { .. }) => {
-                Reading::failed(&why)
-            }
-        };
-        Driver {
-            kernel_version: kernel.version.clone(),
-            flavour: kernel.flavour.clone(),
-            library_version: lack(|opened| &opened.driver_version),
-            nvml_version: match refused {
-                Some(refused) => refused.nvml_version.clone(),
-                None => lack(|opened| &opened.nvml_version),
-            },
-            cuda_version: lack(|opened| &opened.cuda_version),
-            library_path: match (told, refused) {
-                (Some(open), _) => open
-                    .opened
-                    .library_path
-                    .clone()
-                    .or(Reading::Value(open.library.clone())),
-                (None, Some(refused)) => refused.library_path.clone(),
-                (None, None) => lack(|opened| &opened.library_path),
-            },
-            worker,
         }
     }
 }

@@ -22,6 +22,19 @@ const TABLE: &str = "/sys/firmware/dmi/tables/DMI";
 /// Most bytes of the table: the length field of a 64-bit entry point would allow 4 GiB.
 const CAP: usize = 1 << 20;
 
+/// Which file the table is, and when it was written: inode, seconds and nanoseconds.
+pub type FileIdentity = (u64, i64, i64);
+
+/// By what the table is known again beneath a root other than `/`; none on the machine itself, where
+/// it stays what it is until the next boot.
+pub fn file_identity(root: &Root) -> Option<FileIdentity> {
+    if root.is_live() {
+        return None;
+    }
+    let about = root.about(TABLE).ok()?;
+    Some((about.st_ino, about.st_mtime, about.st_mtime_nsec))
+}
+
 /// Reads and parses the tables.
 ///
 /// # Errors

@@ -2,7 +2,9 @@
 
 mod bench;
 mod client;
+mod doubt;
 mod faults;
 mod healthy;
+mod keep;
 mod lacks;
 mod watch;

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - They are answers of the worker that is asked now: another one begins without any.
-//! - A GPU that refuses a whole group of calls has none.
+//! - A GPU that cannot tell its memory, which is asked for each time, has none: it may be lost.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,13 +20,17 @@ impl Kept {
         (at.elapsed() < long).then(|| answer.clone())
     }
 
-    pub(super) fn put(&mut self, gpu: u32, group: Group, answer: &Answer) {
-        let now = Instant::now();
-        self.0.insert((gpu, place(group)), (now, answer.clone()));
-    }
-
-    pub(super) fn forget(&mut self, gpu: u32) {
-        self.0.retain(|(other, _), _| *other != gpu);
+    /// Keeps an answer that is believed for `long`.
+    pub(super) fn take_note(&mut self, gpu: u32, group: Group, answer: &Answer, long: Duration) {
+        if let Answer::Memory(memory) = answer
+            && memory.total_bytes.is_failed()
+        {
+            self.0.retain(|(other, _), _| *other != gpu);
+        }
+        if !long.is_zero() {
+            let now = Instant::now();
+            self.0.insert((gpu, place(group)), (now, answer.clone()));
+        }
     }
 
     pub(super) fn clear(&mut self) {
