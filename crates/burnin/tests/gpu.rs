@@ -71,7 +71,7 @@ impl Node {
         let mut options = BurnOptions::new(WorkerProgram::File(built("cupel-gpu-worker")));
         options.cuda = Library::At(directory.path().join("libcuda.so.1"));
         options.nvml = Library::At(directory.path().join("libnvidia-ml.so.1"));
-        options.still_limit = Duration::from_secs(4);
+        options.still_limit = Duration::from_secs(8);
         let under_test = (0..count)
             .map(|index| GpuUnderTest {
                 index,

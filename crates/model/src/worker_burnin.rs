@@ -390,6 +390,8 @@ pub struct TileHashes {
     pub tile_rows: u32,
     /// Columns of a tile.
     pub tile_columns: u32,
+    /// Tiles in a row of tiles.
+    pub tiles_across: u32,
     /// Row of tiles after row of tiles.
     pub hashes: Vec<u64>,
 }

@@ -39,8 +39,12 @@ struct later {
     u32 wgmma_issued;
 };
 
+// A fiber is entered the first time by its context; later switches are jumps, which ask nothing of
+// the kernel.
 struct fiber {
     ucontext_t context;
+    jmp_buf jump;
+    int begun;
     struct emulated_place place;
     struct later later;
     u32 rank;
@@ -86,8 +90,7 @@ struct launch {
     struct block *blocks;
     struct fiber *fibers;
     u8 *stacks;
-    ucontext_t scheduler;
-    jmp_buf over;
+    jmp_buf scheduler, over;
     struct fiber *running;
     u32 cluster_arrived, cluster_generation;
     struct tensor_copy copies[64];
@@ -106,7 +109,7 @@ static void __attribute__((noreturn)) fail(const char *why, u64 a, u64 b) {
     launch->why = launch->text;
     if (launch->running != NULL) {
         launch->running->done = 1;
-        setcontext(&launch->scheduler);
+        _longjmp(launch->scheduler, 1);
     }
     longjmp(launch->over, 1);
 }
@@ -116,7 +119,8 @@ static void yield(void) {
         fail("a kernel that is run without fibers waits", 0, 0);
     struct fiber *fiber = self();
     fiber->place = emulated_place;
-    swapcontext(&fiber->context, &launch->scheduler);
+    if (_setjmp(fiber->jump) == 0)
+        _longjmp(launch->scheduler, 1);
 }
 
 void pause_ns(u32 nanoseconds) {
@@ -448,7 +452,20 @@ static void fiber_main(void) {
     launch->entry(launch->args);
     self()->done = 1;
     launch->events++;
-    setcontext(&launch->scheduler);
+    _longjmp(launch->scheduler, 1);
+}
+
+// Lets a thread run until it waits or is done.
+static void __attribute__((noinline)) turn(struct fiber *fiber) {
+    launch->running = fiber;
+    emulated_place = fiber->place;
+    if (_setjmp(launch->scheduler) == 0) {
+        if (fiber->begun)
+            _longjmp(fiber->jump, 1);
+        fiber->begun = 1;
+        setcontext(&fiber->context);
+    }
+    launch->running = NULL;
 }
 
 // Runs the blocks of one cluster until all their threads are done.
@@ -465,7 +482,7 @@ static void run_cluster(u32 first_block, struct emulated_place place) {
     for (u32 i = 0; i < count; i++) {
         struct fiber *fiber = &launch->fibers[i];
         memset(&fiber->later, 0, sizeof fiber->later);
-        fiber->done = 0;
+        fiber->done = fiber->begun = 0;
         fiber->rank = i / launch->threads;
         fiber->place = place;
         fiber->place.thread = i % launch->threads;
@@ -480,15 +497,11 @@ static void run_cluster(u32 first_block, struct emulated_place place) {
     u32 left = count, idle = 0;
     u64 seen = launch->events;
     while (left > 0) {
-        for (volatile u32 i = 0; i < count; i++) {
+        for (u32 i = 0; i < count; i++) {
             struct fiber *fiber = &launch->fibers[i];
             if (fiber->done)
                 continue;
-            launch->running = fiber;
-            emulated_place = fiber->place;
-            if (swapcontext(&launch->scheduler, &fiber->context) != 0)
-                fail("cannot switch to a thread", 0, 0);
-            launch->running = NULL;
+            turn(fiber);
             if (launch->why != NULL)
                 return;
             if (fiber->done)

@@ -144,7 +144,8 @@ pub enum CudaAct {
         /// Words of 4 bytes of a row.
         columns: u64,
     },
-    /// The launch takes longer.
+    /// The launch takes longer, by the GPU's own clock, in which every other launch takes a
+    /// millisecond.
     Slow {
         /// By how much.
         milliseconds: u64,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use cupel_model::worker_burnin::LinkRate;
 
 use super::gpu::{Gpu, Kernel};
-use super::hostlink::{GRAIN, flip, rate_bytes, tell};
+use super::hostlink::{GRAIN, fitting, flip, rate_bytes, tell};
 use super::log::{ErrorLog, Logged};
 use super::pattern::{self, Numbers};
 use super::peerlink::{map_all, reach};
@@ -55,7 +55,10 @@ pub fn run(
         }
     }
     let count = gpus.len() as u64;
-    let bytes = (bytes / (GRAIN * count)).max(1) * GRAIN * count;
+    let mut bytes = bytes;
+    for gpu in gpus {
+        bytes = fitting(gpu, bytes, GRAIN * count)?;
+    }
     let mut members = Vec::new();
     for gpu in gpus {
         members.push(Member::new(gpu, seed, bytes)?);

@@ -55,7 +55,7 @@ pub fn run(
     report: &mut Report,
 ) -> Result<(), Stop> {
     gpu.board.phase("pinning memory");
-    let mut link = Link::new(gpu, seed, (bytes / GRAIN).max(1) * GRAIN)?;
+    let mut link = Link::new(gpu, seed, fitting(gpu, bytes, GRAIN)?)?;
     report.asked = 3;
     link.prove(&mut Numbers::new(seed, 4), report)?;
     report.proof_complete = true;
@@ -99,6 +99,15 @@ pub fn run(
 #[expect(clippy::cast_precision_loss, reason = "for a rate")]
 pub fn rate_bytes(bytes: u64) -> f64 {
     bytes as f64
+}
+
+/// As much of what was asked as a small part of the free memory, in whole grains.
+///
+/// # Errors
+/// The driver's.
+pub fn fitting(gpu: &Gpu, bytes: u64, grain: u64) -> Result<u64, Stop> {
+    let free = gpu.context.free_bytes().map_err(|error| gpu.stop(error))?;
+    Ok((bytes.min(free / 32) / grain).max(1) * grain)
 }
 
 impl<'g> Link<'g> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use cupel_model::worker_burnin::LinkRate;
 
 use super::gpu::{Gpu, Kernel};
-use super::hostlink::{GRAIN, flip, rate_bytes, tell};
+use super::hostlink::{GRAIN, fitting, flip, rate_bytes, tell};
 use super::log::ErrorLog;
 use super::pattern::{self, Numbers};
 use super::report::{Report, Stop};
@@ -56,8 +56,11 @@ pub fn run(
     seconds: f64,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let bytes = (bytes / GRAIN).max(1) * GRAIN;
     map_all(gpus, report)?;
+    let mut bytes = bytes;
+    for gpu in gpus {
+        bytes = fitting(gpu, bytes, GRAIN)?;
+    }
     let ends = gpus
         .iter()
         .map(|gpu| End::new(gpu, pattern::word(seed, 10 + u64::from(gpu.index)), bytes))

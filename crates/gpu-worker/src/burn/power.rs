@@ -156,7 +156,7 @@ struct Step {
 
 impl<'g> Load<'g> {
     fn new(gpu: &'g Gpu, wanted: &Wanted, report: &mut Report) -> Result<Self, Stop> {
-        let mut products = Products::new(gpu, wanted.element, wanted.size)?;
+        let mut products = Products::new(gpu, wanted.element, wanted.size, report)?;
         let golden = gpu.memory(products.result_bytes())?;
         let result = gpu.memory(products.result_bytes())?;
         let mut checks = Checks::new(gpu, wanted.seed)?;

@@ -54,7 +54,11 @@ pub fn run(gpu: &Gpu, wanted: &Wanted, report: &mut Report) -> Result<(), Stop> 
     let began = Instant::now();
     gpu.board
         .phase(format!("{} operands", wanted.element.name()));
-    let mut products = Products::new(gpu, wanted.element, wanted.size)?;
+    let mut products = Products::new(gpu, wanted.element, wanted.size, report)?;
+    let wanted = &Wanted {
+        size: products.size,
+        ..*wanted
+    };
     if !gpu.context.image.peak {
         report.note(format!(
             "not peak: {} is multiplied by {} ({})",
@@ -591,6 +595,7 @@ fn hashes(
         ),
         tile_rows,
         tile_columns,
+        tiles_across: wanted.size / tile_columns,
         hashes,
     }))
 }

@@ -4,7 +4,7 @@ use cupel_model::worker_burnin::{Element, Operands};
 
 use super::gpu::{Gpu, Kernel};
 use super::operands::{bytes_of, number_of, result_bytes};
-use super::report::Stop;
+use super::report::{Report, Stop};
 use crate::cuda::args::{FillArgs, GemmArgs, HopperArgs, TensorMap};
 use crate::cuda::{DeviceMemory, Function};
 
@@ -116,9 +116,17 @@ impl Products {
     ///
     /// # Errors
     /// The driver's; no kernel of the image multiplies this type or this size.
-    pub fn new(gpu: &Gpu, element: Element, size: u32) -> Result<Self, Stop> {
+    pub fn new(gpu: &Gpu, element: Element, size: u32, report: &mut Report) -> Result<Self, Stop> {
         let (shape, function) = choose(gpu, element)?;
         let multiple = shape.multiple[0].max(shape.multiple[1]);
+        let asked = size;
+        let size = fitting(gpu, element, size, multiple)?;
+        if size < asked {
+            report.note(format!(
+                "{} products of {size}, not {asked}: for a GPU with so little memory",
+                element.name()
+            ));
+        }
         let depth_bytes = u64::from(size) * bytes_of(element);
         if size == 0
             || !size.is_multiple_of(multiple)
@@ -303,6 +311,23 @@ impl Products {
             .read_halves(0, tiles)
             .map_err(|error| gpu.stop(error))
     }
+}
+
+/// A size of which both operands and two results take no more than a part of the free memory: half
+/// of what was asked, and half again, as far as a tile reaches.
+fn fitting(gpu: &Gpu, element: Element, size: u32, multiple: u32) -> Result<u32, Stop> {
+    /// One in so many bytes of what is free.
+    const PART: u64 = 32;
+    let free = gpu.context.free_bytes().map_err(|error| gpu.stop(error))?;
+    let each = 2 * (bytes_of(element) + result_bytes(element));
+    let mut size = size;
+    while u64::from(size) * u64::from(size) * each > free / PART
+        && size / 2 >= multiple
+        && (size / 2).is_multiple_of(multiple)
+    {
+        size /= 2;
+    }
+    Ok(size)
 }
 
 fn choose(gpu: &Gpu, element: Element) -> Result<(Shape, Function), Stop> {

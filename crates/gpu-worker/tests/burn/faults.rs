@@ -352,5 +352,6 @@ fn a_slow_gpu_is_measured_as_slow() {
             .value
     };
     let slow = CudaAct::Slow { milliseconds: 300 };
-    assert!(rate(healthy(1).with_cuda_fault("gemm_f32", None, slow)) * 2.0 < rate(healthy(1)));
+    let ratio = rate(healthy(1)) / rate(healthy(1).with_cuda_fault("gemm_f32", None, slow));
+    assert!((300.0..302.0).contains(&ratio), "{ratio}");
 }

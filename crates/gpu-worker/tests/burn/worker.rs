@@ -139,9 +139,13 @@ impl Drop for Worker {
     }
 }
 
-/// What comes of one job.
+/// What comes of one job. Products get the memory that lets them have their size.
 pub fn run(state: &State, work: BurnWork) -> BurnOutcome {
-    let mut worker = Worker::new(state);
+    let mut state = state.clone();
+    if matches!(work, BurnWork::Product { .. }) {
+        state.cuda.memory_bytes = 96 << 20;
+    }
+    let mut worker = Worker::new(&state);
     worker.start(work);
     worker.outcome()
 }

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use super::emulator::{self, Launch};
 use super::{faults, gpus};
@@ -32,8 +31,16 @@ const LAUNCH_FAILED: c_int = 719;
 static INITIALISED: AtomicU32 = AtomicU32::new(0);
 static NEXT: AtomicUsize = AtomicUsize::new(1);
 
-/// Events: the GPU, and when it happened.
-static EVENTS: Mutex<BTreeMap<usize, (u32, Option<Instant>)>> = Mutex::new(BTreeMap::new());
+/// Events: the GPU, and when by its clock it happened.
+static EVENTS: Mutex<Events> = Mutex::new(BTreeMap::new());
+
+type Events = BTreeMap<usize, (u32, Option<u64>)>;
+
+/// What a launch takes, nanoseconds.
+const LAUNCH_NS: u64 = 1_000_000;
+/// What a copy takes at least, and bytes that it copies in a nanosecond.
+const COPY_NS: u64 = 10_000;
+const COPY_BYTES: u64 = 50;
 
 thread_local! {
     static CURRENT: Cell<Option<u32>> = const { Cell::new(None) };
@@ -363,8 +370,10 @@ exports! {
 
     fn cuEventRecord(event: *mut c_void, _stream: *mut c_void) {
         let (_, index) = enter_current("cuEventRecord")?;
-        let hung = gpus::all().get(&index).is_some_and(|gpu| gpu.hung);
-        let when = (!hung).then(Instant::now);
+        let when = gpus::all()
+            .get(&index)
+            .filter(|gpu| !gpu.hung)
+            .map(|gpu| gpu.nanoseconds);
         *events().get_mut(&number(event)).ok_or(INVALID_HANDLE)? = (index, when);
         Ok(())
     }
@@ -380,9 +389,9 @@ exports! {
         let events = events();
         let when = |event| events.get(&number(event)).and_then(|(_, when)| *when);
         let (from, until) = (when(from).ok_or(NOT_READY)?, when(until).ok_or(NOT_READY)?);
-        let milliseconds = until.saturating_duration_since(from).as_secs_f32() * 1000.0;
+        let time = std::time::Duration::from_nanos(until.saturating_sub(from));
         // SAFETY: the caller gives a live output.
-        unsafe { put(to, milliseconds.max(0.001)) }
+        unsafe { put(to, time.as_secs_f32() * 1000.0) }
     }
 
     fn cuEventDestroy_v2(event: *mut c_void) {
@@ -559,7 +568,7 @@ pub struct Attribute {
     value: [c_uint; 16],
 }
 
-fn events() -> std::sync::MutexGuard<'static, BTreeMap<usize, (u32, Option<Instant>)>> {
+fn events() -> std::sync::MutexGuard<'static, Events> {
     EVENTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -574,7 +583,7 @@ fn copy(call: &str, to: u64, from: u64, bytes: usize, output: u64) -> Result<(),
     let target = std::ptr::with_exposed_provenance_mut::<u8>(at(to));
     // SAFETY: the caller of the C function gives addresses of as many bytes.
     unsafe { std::ptr::copy(source, target, bytes) };
-    faults::after(gpu, &around);
+    gpu.nanoseconds += faults::after(gpu, &around) + COPY_NS + bytes as u64 / COPY_BYTES;
     gpu.lost.map_or(Ok(()), Err)
 }
 
@@ -608,7 +617,7 @@ unsafe fn run(
     };
     // SAFETY: as the caller promises.
     let ran = unsafe { emulator::run(kernel, args, launch) };
-    faults::after(gpu, &around);
+    gpu.nanoseconds += faults::after(gpu, &around) + LAUNCH_NS;
     if let Err(why) = ran {
         use std::io::Write;
         // For whoever reads the test's output; a GPU would only say that the launch failed.

@@ -1,8 +1,5 @@
 //! How a GPU misbehaves: what is done to its memory around a launch or a copy.
 
-use std::thread::sleep;
-use std::time::Duration;
-
 use super::gpus::{self, Gpu};
 use crate::state::{CudaAct, CudaFault, CudaPlace, State};
 
@@ -102,14 +99,19 @@ pub fn before<'s>(
     around
 }
 
-/// After it.
-pub fn after(gpu: &Gpu, around: &Around<'_>) {
+/// After it; how much longer it took, nanoseconds.
+pub fn after(gpu: &Gpu, around: &Around<'_>) -> u64 {
+    let mut longer = 0;
     for (fault, kept) in &around.acting {
         act(gpu, &fault.act, around.output, *kept);
+        if let CudaAct::Slow { milliseconds } = fault.act {
+            longer += milliseconds * 1_000_000;
+        }
     }
     for fault in &around.always {
         act(gpu, &fault.act, around.output, None);
     }
+    longer
 }
 
 /// What is broken stays so, whoever writes.
@@ -157,7 +159,6 @@ fn act(gpu: &Gpu, act: &CudaAct, output: u64, kept: Option<u64>) {
                 at.write(next.read());
             }
         }
-        CudaAct::Slow { milliseconds } => sleep(Duration::from_millis(*milliseconds)),
-        CudaAct::Hang | CudaAct::Lost { .. } => {}
+        CudaAct::Slow { .. } | CudaAct::Hang | CudaAct::Lost { .. } => {}
     }
 }

@@ -28,6 +28,9 @@ pub struct Gpu {
     pub hung: bool,
     /// Every call gives this.
     pub lost: Option<i32>,
+    /// Its own clock, which events tell: what it was asked for takes a time of its own, not the
+    /// processor's, so that healthy GPUs are equally fast however busy the machine is.
+    pub nanoseconds: u64,
 }
 
 impl Gpu {
