@@ -284,9 +284,11 @@ fn a_reader_lets_go_of_the_driver_and_takes_it_again() {
     let server = Server::healthy(&healthy("pcie-l40s"));
     let machine = Machine::new(server.options());
     let mut reader = machine.reader(Source::Gpu);
-    let answered = |fragment: Fragment| match fragment.data {
-        Data::Gpu(survey) => survey.driver.worker == WorkerState::Answered { replaced: 0 },
-        _ => false,
+    let answered = |fragment: Fragment| {
+        let Data::Gpu(survey) = fragment.data else {
+            return false;
+        };
+        survey.driver.worker == WorkerState::Answered { replaced: 0 }
     };
     assert!(answered(reader.read()));
     reader.release();

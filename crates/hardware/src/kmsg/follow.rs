@@ -353,6 +353,37 @@ mod tests {
     }
 
     #[test]
+    fn this_machines_own_log_is_followed() {
+        let mut follower = match Follower::open(&Root::live(), None) {
+            Ok(follower) => follower,
+            Err(error) => {
+                println!("skipped: {error}");
+                return;
+            }
+        };
+        let mut last = None;
+        loop {
+            let mut in_order = true;
+            let step = follower.step(AT_ONCE, |record| {
+                in_order &= record.sequence > last;
+                last = record.sequence.or(last);
+            });
+            match step {
+                Ok(step) if step.records == 0 => break,
+                Ok(_) => assert!(in_order, "up to {last:?}"),
+                Err(error) => {
+                    println!("skipped: {error}");
+                    return;
+                }
+            }
+        }
+        // Nothing of it comes again.
+        let mut again = Follower::open(&Root::live(), last).expect("it was opened before");
+        let step = again.step(AT_ONCE, |record| assert!(record.sequence > last));
+        assert_eq!(step.expect("it was read before").lost, 0);
+    }
+
+    #[test]
     fn no_log_is_told() {
         let error = Follower::open(&Tree::new().root(), None)
             .err()

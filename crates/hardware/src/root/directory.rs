@@ -252,10 +252,8 @@ impl Directory {
             Ok(place) => place,
             Err(errno) => return Err(told(*errno)),
         };
-        if !self.root.is_live() {
-            if !self.can_open_in(name) {
-                return take(&whole()?);
-            }
+        if !self.can_open_in(name) {
+            return take(&whole()?);
         }
         if !self.root.is_live() && !self.unchanged {
             let about = fstatat(place, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(told)?;
