@@ -93,6 +93,8 @@ pub struct BurnInFragment {
 pub struct ServiceFragment {
     /// Address of the read-only HTTP, on loopback; `off` for none.
     pub listen: Option<Spanned<String>>,
+    /// How long `cupel hook` believes what the service said last.
+    pub hook_valid_seconds: Option<Spanned<f64>>,
     /// How often each source is read, in seconds, by its name.
     #[serde(default)]
     pub every_seconds: BTreeMap<Spanned<String>, Spanned<f64>>,
@@ -234,7 +236,11 @@ fn check_service(fragment: &Fragment) -> Result<(), Objection> {
             return Err((name.span(), "service.every_seconds".to_owned(), what));
         }
         let key = format!("service.every_seconds.{}", name.get_ref());
-        within(key, seconds, 1.0..=86_400.0, "seconds")?;
+        within(key, seconds, 0.2..=86_400.0, "seconds")?;
+    }
+    if let Some(valid) = &service.hook_valid_seconds {
+        let key = "service.hook_valid_seconds".to_owned();
+        within(key, valid, 2.0..=3600.0, "seconds")?;
     }
     let inventory = &fragment.inventory;
     if let Some(url) = &inventory.url
@@ -406,6 +412,7 @@ memory_share = 0.25
                 "[service]\nlisten = \"nine\"\n",
                 "[service.every_seconds]\ngpus = 15\n",
                 "[service.every_seconds]\ngpu = 0\n",
+                "[service]\nhook_valid_seconds = 1\n",
                 "[inventory]\nurl = \"http://inventory.example\"\n",
                 "[inventory]\ntoken_file = \"token\"\n",
                 "[inventory]\nspool_mib = 0\n",

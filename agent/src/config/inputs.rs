@@ -73,6 +73,8 @@ pub struct Inputs {
     pub burn_in_memory_share: Option<Setting<f64>>,
     /// `service.listen`
     pub listen: Option<Setting<String>>,
+    /// `service.hook_valid_seconds`
+    pub hook_valid_seconds: Option<Setting<f64>>,
     /// `[service.every_seconds]`
     pub every_seconds: BTreeMap<String, Setting<f64>>,
     /// `inventory.url`
@@ -127,6 +129,8 @@ impl Inputs {
             &lines,
         );
         lay(&mut self.listen, service.listen, path, &lines);
+        let hook_valid = service.hook_valid_seconds;
+        lay(&mut self.hook_valid_seconds, hook_valid, path, &lines);
         lay(&mut self.inventory_url, inventory.url, path, &lines);
         lay(
             &mut self.inventory_token_file,

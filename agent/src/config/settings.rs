@@ -37,6 +37,10 @@ fn usual_cadence(source: Source) -> Duration {
     })
 }
 
+/// How long the hook believes what the service said last: longer than a restart takes, shorter than
+/// a person takes to wonder. Unverified.
+const HOOK_VALID: Duration = Duration::from_secs(120);
+
 /// Time between heartbeats. Unverified: a scheduler's own node timeouts are minutes.
 const HEARTBEAT: Duration = Duration::from_secs(60);
 
@@ -51,6 +55,8 @@ const SPOOL_MIB: f64 = 64.0;
 pub struct ServiceSettings {
     /// Where its read-only HTTP listens.
     pub listen: Setting<Listen>,
+    /// How long `cupel hook` believes what the service said last.
+    pub hook_valid: Setting<Duration>,
     /// How often each source is read.
     pub every: BTreeMap<Source, Setting<Duration>>,
 }
@@ -172,7 +178,11 @@ impl From<Inputs> for Settings {
                 defaults.gpu_initialisation_deadline,
             ),
             burn_in_memory_share: or(inputs.burn_in_memory_share, || BURN_IN_MEMORY_SHARE),
-            service: ServiceSettings { listen, every },
+            service: ServiceSettings {
+                listen,
+                hook_valid: seconds(inputs.hook_valid_seconds, HOOK_VALID),
+                every,
+            },
             inventory: InventorySettings {
                 url: optional(inputs.inventory_url),
                 token_file: optional(inputs.inventory_token_file),
@@ -236,6 +246,11 @@ impl Settings {
                 "service.listen",
                 &self.service.listen,
                 self.service.listen.value.to_string(),
+            ),
+            row(
+                "service.hook_valid_seconds",
+                &self.service.hook_valid,
+                self.service.hook_valid.value.as_secs_f64(),
             ),
             row("inventory.url", &inventory.url, &inventory.url.value),
             row(
