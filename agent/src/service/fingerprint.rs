@@ -12,10 +12,13 @@ use cupel_model::snapshot::{
     Gpu, NetworkInterface, NvmeController, PciDevice, RdmaDevice, WorkerState,
 };
 use cupel_model::wire::Tracked;
-use cupel_model::{CheckReport, Reading, Snapshot};
+use cupel_model::{CheckReport, Coverage, NotRun, Reading, Snapshot};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+
+/// Why a check that needs a rate is skipped until there are two samples: a word of the contract.
+const ONE_SAMPLE: &str = "one-sample";
 
 /// Feeds a hash with what is written.
 struct Hashing(Sha256);
@@ -78,14 +81,20 @@ pub fn fingerprint(snapshot: &Snapshot, report: &CheckReport, findings: &[Tracke
     for interface in &snapshot.network {
         one_interface(&mut hash, interface);
     }
-    hash.add(&(report.verdict, &report.platform, &report.coverage.ran));
-    let names = |list: &[cupel_model::NotRun]| -> Vec<String> {
-        list.iter().map(|not_run| not_run.check.clone()).collect()
-    };
-    hash.add(&(
-        names(&report.coverage.skipped),
-        names(&report.coverage.unknown),
-    ));
+    hash.add(&(report.verdict, &report.platform));
+    let Coverage {
+        ran,
+        skipped,
+        unknown,
+    } = &report.coverage;
+    // A check of rates that has one sample so far will run: that is no news.
+    let (soon, skipped): (Vec<_>, Vec<_>) = skipped
+        .iter()
+        .partition(|not_run| not_run.reason == ONE_SAMPLE);
+    let mut ran: Vec<&str> = ran.iter().map(String::as_str).collect();
+    ran.extend(names(soon));
+    ran.sort_unstable();
+    hash.add(&(ran, names(skipped), names(unknown)));
     for tracked in findings {
         let finding = &tracked.finding;
         hash.add(&(
@@ -101,6 +110,11 @@ pub fn fingerprint(snapshot: &Snapshot, report: &CheckReport, findings: &[Tracke
         ));
     }
     hex(&hash.0.finalize())
+}
+
+fn names<'a>(list: impl IntoIterator<Item = &'a NotRun>) -> Vec<&'a str> {
+    let names = list.into_iter().map(|not_run| not_run.check.as_str());
+    names.collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -256,6 +270,7 @@ mod tests {
     use super::*;
     use cupel_health::testing::Node;
     use cupel_health::{Modes, evaluate};
+    use cupel_model::units::{Bytes, Celsius};
 
     fn of(node: &Node) -> String {
         let report = evaluate(&node.snapshot, node.platform.as_ref(), &Modes::default());
@@ -269,10 +284,11 @@ mod tests {
         assert_eq!(before.len(), 64);
         let mut warm = Node::good();
         warm.snapshot.taken_at = cupel_model::Timestamp::EPOCH;
-        warm.snapshot.memory.available_bytes = Reading::failed("late");
+        warm.snapshot.memory.available_bytes = Bytes(1 << 40).into();
         for gpu in &mut warm.snapshot.gpus {
-            gpu.thermal.temperature_celsius = Reading::failed("late");
-            gpu.clocks = Default::default();
+            gpu.thermal.temperature_celsius = Celsius::new(44.0).expect("finite").into();
+            gpu.thermal.power_watts = Reading::failed("late");
+            gpu.memory.used_bytes = Bytes(1).into();
         }
         assert_eq!(of(&warm), before);
         let hung = |seconds: u32| {

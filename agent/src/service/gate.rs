@@ -27,11 +27,11 @@ const FILE: &str = "gate.json";
 /// Most bytes of it.
 const CAP: u64 = 64 * 1024;
 
-/// How long a word is good for. The service renews it every [`RENEW`].
-pub const VALID: Duration = Duration::from_secs(120);
-
-/// How often the word is renewed when nothing changes.
-pub const RENEW: Duration = Duration::from_secs(30);
+/// How often a word that is good for `valid` is renewed when nothing changes: a service that is
+/// late once or twice still has a word.
+pub fn renewed_every(valid: Duration) -> Duration {
+    valid / 4
+}
 
 /// What the service says to whoever is about to give work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,11 +115,12 @@ fn one_line(text: &str) -> String {
     }
 }
 
-/// What the gate is under these findings.
+/// What the gate is under these findings, good for `valid`.
 pub fn gate(
     boot: &str,
     now: Timestamp,
     since_boot: Duration,
+    valid: Duration,
     verdict: Verdict,
     findings: &[Tracked],
 ) -> Gate {
@@ -129,7 +130,7 @@ pub fn gate(
         written_at: now,
         boot: boot.to_owned(),
         since_boot_seconds: since_boot.as_secs_f64(),
-        valid_seconds: VALID.as_secs_f64(),
+        valid_seconds: valid.as_secs_f64(),
         verdict,
         allowed: reason.is_none(),
         reason,
@@ -203,6 +204,8 @@ mod tests {
         Clears, Component, ComponentKind, Finding, Impact, Mode, Scope, Severity, Urgency,
     };
 
+    const VALID: Duration = Duration::from_secs(120);
+
     fn tracked(confidence: Confidence, mode: Mode, summary: &str) -> Tracked {
         Tracked {
             id: "gpu.off-bus/gpu/165".to_owned(),
@@ -234,7 +237,7 @@ mod tests {
 
     fn word(findings: &[Tracked], verdict: Verdict, asked_at: u64, boot: &str) -> Word {
         let written = Duration::from_secs(1000);
-        let gate = gate("b", Timestamp::EPOCH, written, verdict, findings);
+        let gate = gate("b", Timestamp::EPOCH, written, VALID, verdict, findings);
         believe(gate, Some(boot), Duration::from_secs(asked_at))
     }
 
@@ -276,6 +279,7 @@ mod tests {
             "b",
             Timestamp::EPOCH,
             Duration::from_secs(5),
+            VALID,
             Verdict::Healthy,
             &[],
         );

@@ -5,9 +5,15 @@
 //! - It listens on loopback alone, and answers only to a name of loopback, so that a page in some
 //!   browser here cannot read it by way of a name that points to 127.0.0.1.
 //! - An answer is made from what was published; no request waits for the machine.
+//! - Whoever shares the machine can use up no more than [`CONNECTIONS`] descriptors here, and a
+//!   connection that is silent for [`SILENT`] is closed.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -17,8 +23,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use cupel_hardware::own;
 use cupel_model::units::Seconds;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, Sleep};
 
 use super::published::Published;
 use crate::metrics::{self, Own, ProcessUse};
@@ -35,12 +43,118 @@ pub async fn serve(
     latest: Latest,
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(latest))
+    axum::serve(Limited::new(listener), router(latest))
         .with_graceful_shutdown(async move {
             // An error means that the service is gone: stop too.
             let _ = stop.wait_for(|stop| *stop).await;
         })
         .await
+}
+
+/// Connections at the same time; more wait until one ends.
+const CONNECTIONS: usize = 32;
+
+/// How long a connection may be silent: longer than between two scrapes.
+const SILENT: Duration = Duration::from_secs(75);
+
+/// A listener that takes no more connections than it has places.
+struct Limited {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Limited {
+    fn new(listener: TcpListener) -> Self {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        Self { listener, places }
+    }
+}
+
+impl axum::serve::Listener for Limited {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            // Never closed.
+            let place = Arc::clone(&self.places).acquire_owned().await.ok();
+            match self.listener.accept().await {
+                Ok((stream, address)) => {
+                    let patience = Box::pin(tokio::time::sleep(SILENT));
+                    let connection = Connection {
+                        stream,
+                        patience,
+                        _place: place,
+                    };
+                    return (connection, address);
+                }
+                Err(error) => {
+                    // Out of descriptors: others must be let go first.
+                    tracing::debug!("cannot take a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that is closed when it is silent for too long.
+struct Connection {
+    stream: TcpStream,
+    patience: Pin<Box<Sleep>>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    /// What came of an attempt; one that waits fails once there was enough of it.
+    fn attempt<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        attempt: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match attempt(Pin::new(&mut self.stream), context) {
+            Poll::Pending => match self.patience.as_mut().poll(context) {
+                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Poll::Pending => Poll::Pending,
+            },
+            done => {
+                self.patience.as_mut().reset(Instant::now() + SILENT);
+                done
+            }
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.attempt(context, |stream, context| stream.poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.attempt(context, |stream, context| stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }
 
 /// Binds the address.
@@ -105,7 +219,7 @@ async fn exposition(State(latest): State<Latest>) -> Response {
     let published = Arc::clone(&latest.borrow());
     let own = Own {
         processes: processes(),
-        ..published.own.clone()
+        ..published.own()
     };
     with_type(
         metrics::CONTENT_TYPE,

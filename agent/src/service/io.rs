@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use cupel_reporting::{Delivery, DeliverySettings};
+use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
@@ -40,8 +41,6 @@ pub struct Io {
     stop: watch::Sender<bool>,
     done: Receiver<()>,
     socket: Option<PathBuf>,
-    /// Where the HTTP listens, if it does.
-    pub listening: Option<SocketAddr>,
 }
 
 impl Io {
@@ -76,14 +75,13 @@ pub fn start(doors: Doors) -> anyhow::Result<Io> {
                 None
             }
         });
-    let listening = listener
-        .as_ref()
-        .and_then(|listener| listener.local_addr().ok());
+    if let Some(Ok(address)) = listener.as_ref().map(TcpListener::local_addr) {
+        tracing::info!("metrics and status are served on http://{address}");
+    }
     let io = Io {
         stop,
         done,
         socket: doors.socket,
-        listening,
     };
     let Doors {
         sources,

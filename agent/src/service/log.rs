@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use cupel_hardware::journal;
+use cupel_hardware::journal::{self, Followed};
 use cupel_hardware::kmsg::EventLog;
 use cupel_hardware::{ReadError, Root};
 use cupel_model::Reading;
@@ -60,7 +60,8 @@ fn one_log(root: &Root, after: &mut Option<u64>, inputs: &Inputs) -> Result<(), 
     }
 }
 
-/// Reads what the journal has of earlier boots that was not told before.
+/// Reads what the journal has of earlier boots that was neither told before nor followed while they
+/// lasted.
 ///
 /// # Errors
 /// The system gives no thread.
@@ -68,6 +69,7 @@ pub fn earlier_boots(
     root: &Root,
     boot: String,
     after: Option<String>,
+    followed: Vec<Followed>,
     inputs: &Inputs,
 ) -> std::io::Result<()> {
     let (root, inputs) = (root.clone(), inputs.clone());
@@ -76,7 +78,7 @@ pub fn earlier_boots(
         .spawn(move || {
             let mut after = after;
             loop {
-                let told = journal::earlier_boots(&root, &boot, after.as_deref());
+                let told = journal::earlier_boots_since(&root, &boot, after.as_deref(), &followed);
                 let more = match &told {
                     Reading::Value(boots) => {
                         after.clone_from(&boots.cursor);

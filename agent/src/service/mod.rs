@@ -32,7 +32,7 @@ mod sources;
 mod store;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,10 @@ const LAST_WRITE: Duration = Duration::from_millis(1000);
 
 /// How long reports may still be sent at the end.
 const LAST_REPORTS: Duration = Duration::from_millis(600);
+
+/// Most inputs that are taken before what they come to is judged and told: a storm must not keep
+/// the engine from its other work.
+const AT_ONCE: usize = 64;
 
 /// How long `--once` may take.
 const ONCE: Duration = Duration::from_secs(120);
@@ -135,7 +139,7 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
     let store = Store::start(opened.outbox, inputs.clone())?;
     let (published, latest) = watch::channel(Arc::new(engine::nothing_published(
         &rules.settings,
-        clock::now(),
+        (clock::now(), clock::since_boot()),
     )));
     let (happened, _) = broadcast::channel(FOLLOWED);
     let node_id = identity(&context.root).node_id;
@@ -175,19 +179,20 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
         opened.remembered,
         parts,
     );
-    engine.listening(io.listening);
-    if let Some(summary) = take_bringup(&state_directory) {
-        engine.bringup(summary);
+    if let Some((summary, file)) = unsent_bringup(&state_directory) {
+        engine.unsent_bringup(summary, file);
     }
     signals(&inputs)?;
     log::follow(&context.root, engine.log_cursor(), &inputs)?;
-    log::earlier_boots(&context.root, boot, engine.journal_cursor(), &inputs)?;
+    let (told, followed) = (engine.journal_cursor(), engine.followed());
+    log::earlier_boots(&context.root, boot, told, followed, &inputs)?;
     let sources = sources::Sources::start(&machine, &cadences, &inputs)?;
     let mut notifier = notify::Notifier::new(options.once);
     let began = Instant::now();
     let mut wait = Duration::ZERO;
     let ended = 'run: loop {
         let mut next = queue.next(wait)?;
+        let mut room = AT_ONCE;
         while let Some(input) = next {
             for wish in engine.take(input) {
                 match wish {
@@ -196,7 +201,13 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
                         notifier.reloading();
                         let loaded = self::rules(context, options);
                         if let Ok(rules) = &loaded {
-                            delivery_settings.send_replace(delivery(&rules.settings, context));
+                            let (old, new) = (engine.settings(), &rules.settings);
+                            delivery_settings.send_replace(delivery(new, context));
+                            if is_read_otherwise(old, new) {
+                                let options = gather::options(context, new);
+                                sources.set_machine(&Machine::new(options));
+                            }
+                            tell_of_next_start(old, new);
                         }
                         engine::grant(&engine.reload(loaded), &sources, &engine);
                         notifier.ready_again();
@@ -206,7 +217,8 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
                     }
                 }
             }
-            next = queue.ready();
+            room -= 1;
+            next = if room > 0 { queue.ready() } else { None };
         }
         wait = engine.tick();
         notifier.tell(&engine);
@@ -219,7 +231,11 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
     sources.end();
     let told = engine.all_told();
     engine.farewell(ended);
-    let saved = store.flush(LAST_WRITE);
+    let until = Instant::now() + LAST_WRITE;
+    while !engine.give_held() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let saved = store.flush(until.saturating_duration_since(Instant::now()));
     if !saved {
         tracing::warn!("not everything could be written down at the end");
     }
@@ -249,6 +265,32 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
+/// Whether the machine is read otherwise under other settings.
+fn is_read_otherwise(old: &Settings, new: &Settings) -> bool {
+    old.nvml_library.value != new.nvml_library.value
+        || old.tenancy.value != new.tenancy.value
+        || old.units.value != new.units.value
+        || old.gpu_call_deadline.value != new.gpu_call_deadline.value
+        || old.gpu_initialisation_deadline.value != new.gpu_initialisation_deadline.value
+}
+
+/// Says which settings that are other now hold only after a restart.
+fn tell_of_next_start(old: &Settings, new: &Settings) {
+    let keys = [
+        (
+            "service.listen",
+            old.service.listen.value != new.service.listen.value,
+        ),
+        (
+            "inventory.spool_mib",
+            old.inventory.spool_mib.value.to_bits() != new.inventory.spool_mib.value.to_bits(),
+        ),
+    ];
+    for (key, _) in keys.iter().filter(|(_, differs)| *differs) {
+        tracing::warn!("{key} is another now, which holds from the next start on");
+    }
+}
+
 /// SIGTERM and SIGINT end it, SIGHUP loads the configuration again.
 fn signals(inputs: &Inputs) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).context("cannot catch signals")?;
@@ -270,15 +312,14 @@ fn signals(inputs: &Inputs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The bring-up that is to be reported. Its file is taken away once its report is kept.
-fn take_bringup(state_directory: &Path) -> Option<BringupSummary> {
+/// The bring-up that is to be reported, and its file, which stays until its report is on disk:
+/// reported twice is the same bring-up twice, the inventory knows it by when it began.
+fn unsent_bringup(state_directory: &Path) -> Option<(BringupSummary, PathBuf)> {
     let path = state_directory.join(UNSENT_BRINGUP);
     let bytes = fs::read(&path).ok()?;
-    // Reported twice is the same bring-up twice: the inventory knows it by when it began.
-    let taken = fs::remove_file(&path);
-    match (serde_json::from_slice(&bytes), taken) {
-        (Ok(summary), _) => Some(summary),
-        (Err(error), _) => {
+    match serde_json::from_slice(&bytes) {
+        Ok(summary) => Some((summary, path)),
+        Err(error) => {
             tracing::warn!("{} is no bring-up: {error}", path.display());
             None
         }

@@ -69,8 +69,12 @@ impl Notifier {
         })
     }
 
-    /// The configuration is loaded again.
+    /// The configuration is loaded again. Before it was ready there is nothing to tell: being ready
+    /// must not be told too early.
     pub fn reloading(&self) {
+        if !self.ready {
+            return;
+        }
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.send(&[NotifyState::Reloading, now]),
             Err(error) => tracing::debug!("no monotonic clock: {error}"),
@@ -79,6 +83,9 @@ impl Notifier {
 
     /// It was.
     pub fn ready_again(&self) {
+        if !self.ready {
+            return;
+        }
         self.send(&[NotifyState::Ready]);
     }
 

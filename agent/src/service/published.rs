@@ -1,26 +1,49 @@
 //! What the engine lets others see: the latest state, replaced as a whole.
+//!
+//! # Invariants
+//! - Ages are those of the moment at which somebody asks, so that an engine that hangs is seen to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use cupel_hardware::clock;
+use cupel_model::units::Seconds;
 use cupel_model::wire::Tracked;
-use cupel_model::{CheckReport, Event, Snapshot};
+use cupel_model::{CheckReport, Event, Snapshot, Timestamp};
 
+use super::protocol::Happened;
 use crate::metrics::{Own, View};
 use crate::status::Status;
+
+/// Something that happened, with its number in the life of the service.
+pub type Numbered = (u64, Happened);
 
 /// The latest state of the service.
 #[derive(Clone, Debug)]
 pub struct Published {
+    /// When it was put together, as time since boot.
+    pub at: Duration,
     /// The machine; `None` until it was read.
     pub snapshot: Option<Arc<Snapshot>>,
     /// Its judgement, with the findings that wait for their clear rule.
     pub report: Option<Arc<CheckReport>>,
     /// Every finding that is not cleared, worst first.
     pub findings: Arc<[Tracked]>,
-    /// What the service says of itself.
+    /// What the service says of itself, with ages as of `at`.
     pub own: Own,
-    /// The document that `cupel status` shows.
+    /// The document that `cupel status` shows, with ages as of `at`.
     pub status: Status,
+    /// What whoever follows has been told.
+    pub told: Told,
+}
+
+/// What whoever follows from the beginning has been told.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Events of the kernel log of this boot, folded.
+    pub events: Arc<[Event]>,
+    /// Number of the last thing that happened among them.
+    pub last: u64,
 }
 
 impl Published {
@@ -35,8 +58,31 @@ impl Published {
     }
 
     /// The document that `cupel status` shows.
-    pub fn status(&self) -> &Status {
-        &self.status
+    pub fn status(&self) -> Status {
+        self.status_at(clock::now(), clock::since_boot())
+    }
+
+    pub(super) fn status_at(&self, now: Timestamp, since_boot: Duration) -> Status {
+        let passed = since_boot.saturating_sub(self.at);
+        let mut status = Status {
+            said_at: now,
+            ..self.status.clone()
+        };
+        status.uptime_seconds = later(status.uptime_seconds, passed);
+        for source in &mut status.sources {
+            source.age_seconds = source.age_seconds.map(|age| later(age, passed));
+        }
+        status
+    }
+
+    /// What the service says of itself.
+    pub fn own(&self) -> Own {
+        let passed = clock::since_boot().saturating_sub(self.at);
+        let mut own = self.own.clone();
+        for source in &mut own.sources {
+            source.age_seconds = source.age_seconds.map(|age| later(age, passed));
+        }
+        own
     }
 
     /// Events of the kernel log of this boot.
@@ -45,4 +91,8 @@ impl Published {
             .as_ref()
             .map_or(&[], |snapshot| &snapshot.kernel_log)
     }
+}
+
+fn later(age: Seconds, passed: Duration) -> Seconds {
+    Seconds::new(age.get() + passed.as_secs_f64()).unwrap_or(age)
 }

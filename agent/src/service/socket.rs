@@ -3,8 +3,9 @@
 //! # Invariants
 //! - A question never waits for the machine: status and snapshot are what was published last; what
 //!   changes something is handed to the engine, which answers within its own loop.
-//! - One slow or silent client harms nobody: each has a limit of time for its question, of bytes,
-//!   and of how far it may fall behind.
+//! - One slow or silent client harms nobody: each has a limit of time for its question and for taking
+//!   its answer, of bytes, and of how far it may fall behind.
+//! - Whoever shares the machine cannot keep root out: there are places for those who are trusted.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,13 +20,16 @@ use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 
 use super::input::{Input, Inputs};
 use super::protocol::{Ask, Happened, QUESTION_BYTES, Reply};
-use super::published::Published;
+use super::published::{Numbered, Published};
 
-/// Clients at the same time.
-const CLIENTS: usize = 64;
+/// Clients at the same time, of those who are trusted and of all others.
+const CLIENTS: usize = 32;
 
 /// How long a client may take to ask.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a client may leave its answer untaken.
+const TAKING: Duration = Duration::from_secs(30);
 
 /// How long the engine may take to answer what changes something.
 const ENGINE: Duration = Duration::from_secs(10);
@@ -36,7 +40,7 @@ pub struct Sources {
     /// The latest state.
     pub latest: watch::Receiver<Arc<Published>>,
     /// What happens.
-    pub happened: broadcast::Sender<Happened>,
+    pub happened: broadcast::Sender<Numbered>,
     /// The engine.
     pub engine: Inputs,
 }
@@ -69,7 +73,8 @@ pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
 
 /// Serves until `stop` changes.
 pub async fn serve(listener: UnixListener, sources: Sources, mut stop: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CLIENTS));
+    let places = [CLIENTS, CLIENTS].map(|places| Arc::new(Semaphore::new(places)));
+    let [trusted_places, other_places] = &places;
     let own = own_user();
     loop {
         let accepted = tokio::select! {
@@ -85,12 +90,17 @@ pub async fn serve(listener: UnixListener, sources: Sources, mut stop: watch::Re
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            continue; // Full: closing tells the client.
-        };
         let trusted = stream
             .peer_cred()
             .is_ok_and(|peer| peer.uid() == 0 || Some(peer.uid()) == own);
+        let places = if trusted {
+            trusted_places
+        } else {
+            other_places
+        };
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+            continue; // Full: closing tells the client.
+        };
         let sources = sources.clone();
         tokio::spawn(async move {
             // The client went away: nobody is left to tell.
@@ -154,20 +164,27 @@ async fn events(
     sources: Sources,
     follow: bool,
 ) -> std::io::Result<()> {
-    // Listening before telling what was: nothing falls between.
+    // Listening before telling what was: nothing falls between, and what is in both has a number.
     let mut happened = sources.happened.subscribe();
     let published = Arc::clone(&sources.latest.borrow());
-    for event in published.events() {
+    let before = if follow {
+        &published.told.events[..]
+    } else {
+        published.events()
+    };
+    for event in before {
         let event = Box::new(event.clone());
         line(write, &Happened::Event { event }).await?;
     }
-    drop(sources);
+    let last = published.told.last;
+    drop((sources, published));
     if !follow {
         return Ok(());
     }
     loop {
         let told = match happened.recv().await {
-            Ok(told) => told,
+            Ok((number, _)) if number <= last => continue,
+            Ok((_, told)) => told,
             Err(broadcast::error::RecvError::Lagged(count)) => Happened::Missed { count },
             Err(broadcast::error::RecvError::Closed) => return Ok(()),
         };
@@ -181,5 +198,8 @@ async fn line(
 ) -> std::io::Result<()> {
     let mut bytes = serde_json::to_vec(value)?;
     bytes.push(b'\n');
-    write.write_all(&bytes).await
+    match tokio::time::timeout(TAKING, write.write_all(&bytes)).await {
+        Ok(written) => written,
+        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+    }
 }

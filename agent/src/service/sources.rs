@@ -34,6 +34,8 @@ struct Orders {
     now: bool,
     /// The driver is let go until then, in time since boot.
     released_until: Option<Duration>,
+    /// The machine is read otherwise from now on.
+    machine: Option<Machine>,
     end: bool,
 }
 
@@ -79,6 +81,7 @@ impl Sources {
                     every: *every,
                     now: true,
                     released_until: None,
+                    machine: None,
                     end: false,
                 }),
                 changed: Condvar::new(),
@@ -104,6 +107,16 @@ impl Sources {
             if let Some(desk) = self.desks.get(source) {
                 desk.order(|orders| orders.every = *every);
             }
+        }
+    }
+
+    /// The machine is read otherwise from now on: what readers hold is let go.
+    pub fn set_machine(&self, machine: &Machine) {
+        for desk in self.desks.values() {
+            desk.order(|orders| {
+                orders.machine = Some(machine.clone());
+                orders.now = true;
+            });
         }
     }
 
@@ -151,6 +164,7 @@ struct Thread {
 enum Next {
     Read,
     Release,
+    Exchange(Machine),
     End,
 }
 
@@ -159,6 +173,10 @@ impl Thread {
         loop {
             match self.next() {
                 Next::End => return,
+                Next::Exchange(machine) => {
+                    let source = self.reader.source();
+                    self.reader = machine.reader(source);
+                }
                 Next::Release => {
                     self.reader.release();
                     if !self.inputs.put(Input::Released) {
@@ -188,6 +206,9 @@ impl Thread {
         loop {
             if orders.end {
                 return Next::End;
+            }
+            if let Some(machine) = orders.machine.take() {
+                return Next::Exchange(machine);
             }
             let now = clock::since_boot();
             match orders.released_until {

@@ -8,7 +8,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ use tokio::sync::{Notify, oneshot};
 
 use super::input::{Input, Inputs};
 use crate::state;
+
+/// How soon a disk that took nothing is tried again, also when nothing new is given.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Jobs that may wait for the disk.
 const WAITING: usize = 128;
@@ -40,24 +43,38 @@ pub struct News {
     pub begun_anew: Option<String>,
 }
 
-enum Job {
+/// One thing for the disk.
+pub(super) enum Job {
+    /// Keep a change.
     Commit(Box<Change>),
+    /// Which report is next.
     Next(oneshot::Sender<Option<Spooled>>),
+    /// A report arrived.
     Acknowledge {
+        /// Of this boot.
         boot: String,
+        /// Its number.
         sequence: u64,
     },
+    /// A report was refused for good.
     Refuse {
+        /// Of this boot.
         boot: String,
+        /// Its number.
         sequence: u64,
+        /// Why.
         why: String,
     },
+    /// Say when all of this is done.
     Flush(SyncSender<bool>),
+    /// Remember parts.
     Parts(Box<Parts>),
+    /// What stood in this file is part of a change that was given before.
+    Forget(PathBuf),
 }
 
 /// Parts to be remembered, and where.
-struct Parts {
+pub(super) struct Parts {
     directory: PathBuf,
     node: Option<String>,
     parts: Vec<RememberedPart>,
@@ -84,6 +101,14 @@ impl Store {
             .name("store".to_owned())
             .spawn(move || work(outbox, &todo, &inputs, &notify))?;
         Ok(Self { jobs, ready })
+    }
+
+    /// One that does nothing: what it is given, the test takes.
+    #[cfg(test)]
+    pub(super) fn of_a_test(waiting: usize) -> (Self, Receiver<Job>) {
+        let (jobs, todo) = sync_channel(waiting);
+        let ready = Arc::new(Notify::new());
+        (Self { jobs, ready }, todo)
     }
 
     /// Gives a change to be kept; comes back when the disk is so far behind that it must be held.
@@ -116,6 +141,12 @@ impl Store {
             parts,
         });
         self.jobs.try_send(Job::Parts(parts)).is_ok()
+    }
+
+    /// Removes a file whose content is part of what was given before, once that is on disk. One
+    /// that stays is there at the next start.
+    pub fn forget(&self, path: &Path) -> bool {
+        self.jobs.try_send(Job::Forget(path.to_owned())).is_ok()
     }
 
     /// The oldest report that waits.
@@ -169,57 +200,104 @@ impl Store {
     }
 }
 
-fn work(mut outbox: Outbox, todo: &Receiver<Job>, inputs: &Inputs, ready: &Notify) {
-    let mut told = None;
-    while let Ok(job) = todo.recv() {
-        let mut begun_anew = None;
-        match job {
-            Job::Commit(change) => {
-                begun_anew = commit(&mut outbox, *change);
-                ready.notify_one();
-            }
-            Job::Next(answer) => {
-                // Nobody waits any more when the service ends.
-                let _ = answer.send(outbox.next(clock::now()));
-                continue;
-            }
-            Job::Acknowledge { boot, sequence } => {
-                outbox.acknowledge(&boot, sequence, clock::now());
-            }
-            Job::Refuse {
-                boot,
-                sequence,
-                why,
-            } => outbox.refuse(&boot, sequence, &why, clock::now()),
-            Job::Parts(parts) => {
-                let Parts {
-                    directory,
-                    node,
-                    parts,
-                } = *parts;
-                state::remember(&directory, node.as_deref(), parts);
-                continue;
-            }
-            Job::Flush(answer) => {
-                let saved = outbox.flush(clock::now());
-                let _ = answer.send(saved);
-            }
-        }
+/// What the engine was told last, and what it has not heard yet.
+#[derive(Default)]
+struct Telling {
+    told: Option<(State, Stats)>,
+    /// Kept until the engine has heard of it: it must write everything again.
+    begun_anew: Option<String>,
+    late: bool,
+}
+
+impl Telling {
+    /// Tells the engine what is new. Its queue may be full: then it is told later.
+    fn tell(&mut self, outbox: &Outbox, inputs: &Inputs) {
         let now = (outbox.state().clone(), outbox.stats());
-        if begun_anew.is_some() || told.as_ref() != Some(&now) {
-            let (state, stats) = now.clone();
-            let news = News {
-                waiting: waiting(&stats),
-                state,
-                stats,
-                begun_anew,
-            };
-            // A full queue: the next news say the same.
-            if inputs.offer(Input::Stored(news)) {
-                told = Some(now);
-            }
+        if self.begun_anew.is_none() && self.told.as_ref() == Some(&now) {
+            return;
+        }
+        let (state, stats) = now.clone();
+        let news = News {
+            waiting: waiting(&stats),
+            state,
+            stats,
+            begun_anew: self.begun_anew.clone(),
+        };
+        self.late = !inputs.offer(Input::Stored(news));
+        if !self.late {
+            self.told = Some(now);
+            self.begun_anew = None;
         }
     }
+}
+
+fn work(mut outbox: Outbox, todo: &Receiver<Job>, inputs: &Inputs, ready: &Notify) {
+    let mut telling = Telling::default();
+    loop {
+        let waits = telling.late || *outbox.state() != State::Saved;
+        let job = if waits {
+            todo.recv_timeout(RETRY)
+        } else {
+            todo.recv().map_err(RecvTimeoutError::from)
+        };
+        match job {
+            Ok(job) => {
+                let begun_anew = do_one(job, &mut outbox, ready);
+                telling.begun_anew = begun_anew.or(telling.begun_anew);
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if *outbox.state() != State::Saved {
+                    outbox.flush(clock::now());
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        telling.tell(&outbox, inputs);
+    }
+}
+
+/// Does one job; the reason, when what was kept before is gone.
+fn do_one(job: Job, outbox: &mut Outbox, ready: &Notify) -> Option<String> {
+    match job {
+        Job::Commit(change) => {
+            let begun_anew = commit(outbox, *change);
+            ready.notify_one();
+            return begun_anew;
+        }
+        Job::Next(answer) => {
+            // Nobody waits any more when the service ends.
+            let _ = answer.send(outbox.next(clock::now()));
+        }
+        Job::Acknowledge { boot, sequence } => {
+            outbox.acknowledge(&boot, sequence, clock::now());
+        }
+        Job::Refuse {
+            boot,
+            sequence,
+            why,
+        } => outbox.refuse(&boot, sequence, &why, clock::now()),
+        Job::Parts(parts) => {
+            let Parts {
+                directory,
+                node,
+                parts,
+            } = *parts;
+            state::remember(&directory, node.as_deref(), parts);
+        }
+        Job::Forget(path) => {
+            if *outbox.state() == State::Saved
+                && let Err(error) = std::fs::remove_file(&path)
+            {
+                tracing::warn!("cannot remove {}: {error}", path.display());
+            }
+        }
+        Job::Flush(answer) => {
+            let saved = outbox.flush(clock::now());
+            // Nobody waits any more: it took too long.
+            let _ = answer.send(saved);
+        }
+    }
+    None
 }
 
 /// Reports that wait.

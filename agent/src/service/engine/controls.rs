@@ -92,16 +92,18 @@ impl Engine {
                 "there is no finding {id:?}; cupel status shows each with its id"
             ));
         };
-        let _ = self.outlets.happened.send(Happened::Finding {
+        self.happened(Happened::Finding {
             change: Box::new(change.clone()),
         });
         self.reports.changed(vec![change]);
+        self.see_findings();
         self.dirty = true;
         Reply::Done(format!("{id} is cleared"))
     }
 
     /// Goes by a newly loaded configuration, or says why it does not.
     pub fn reload(&mut self, loaded: anyhow::Result<Rules>) -> Vec<Wish> {
+        self.has_news = true;
         match loaded {
             Ok(rules) => {
                 tracing::info!("the configuration was loaded again");

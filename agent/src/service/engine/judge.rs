@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use cupel_hardware::collect::Source;
 use cupel_health::track::{Moment, Settings as TrackSettings, Tracker, TrackerState};
-use cupel_model::Reading;
 use cupel_model::snapshot::{GpuEvent, Previous, Snapshot};
 use cupel_model::units::Seconds;
+use cupel_model::{Mode, Reading};
 
 use super::Engine;
 use crate::gather;
@@ -141,13 +141,27 @@ impl Engine {
                 words(change.change),
                 change.tracked.finding.summary
             );
-            // Nobody follows: that is fine.
-            let _ = self.outlets.happened.send(Happened::Finding {
+            self.happened(Happened::Finding {
                 change: Box::new(change.clone()),
             });
         }
         self.reports.changed(changes);
+        self.see_findings();
         self.latest = Some((Arc::new(snapshot), Arc::new(tracked)));
+    }
+
+    /// Every finding that is not cleared, in the modes that hold now: one that waits for its clear
+    /// rule was judged in those of its time.
+    pub(super) fn see_findings(&mut self) {
+        let mut findings = self.tracker.findings();
+        for tracked in &mut findings {
+            let check = cupel_health::registry::find(&tracked.finding.code);
+            if check.is_some_and(|check| self.rules.modes.of(check) == Mode::Observe) {
+                tracked.finding.mode = Mode::Observe;
+            }
+        }
+        self.findings = findings.into();
+        self.hash = None;
     }
 
     /// Remembers parts that are in good order, so that a lost one keeps its slot and serial.

@@ -5,6 +5,8 @@
 //!   given out with a report covers exactly the events that were reported with it and before.
 //! - Memory is bounded by the folder's own limits, however long the storm.
 
+use std::time::Duration;
+
 use cupel_kernel_log::Folder;
 use cupel_model::{Event, Reading, Timestamp};
 use cupel_reporting::EventRow;
@@ -19,6 +21,12 @@ pub struct LogMemory {
     /// `repeats` of each event of `all` as it is on disk.
     written: Vec<u64>,
     cursor: Option<u64>,
+    /// The cursor as it is on disk.
+    written_cursor: Option<u64>,
+    /// The kernel's time of the record at the cursor.
+    followed_to: Option<Duration>,
+    /// The log is another one than the cursor on disk is of.
+    restarted: bool,
     /// Records read in the life of this service.
     records: u64,
     /// Records that were overwritten before they were read.
@@ -34,6 +42,7 @@ impl LogMemory {
     pub fn restore(rows: &[EventRow], cursor: Option<u64>) -> Self {
         let mut memory = Self {
             cursor,
+            written_cursor: cursor,
             ..Self::default()
         };
         for row in rows {
@@ -51,19 +60,25 @@ impl LogMemory {
         memory
     }
 
-    /// Takes what the log brought. `true`: there was an event in it.
+    /// Takes what the log brought. `true`: it tells more than before, an event or that it can be
+    /// read.
     pub fn take(&mut self, batch: cupel_hardware::kmsg::Batch) -> bool {
+        let readable = self.unreadable.take().is_some() || !self.heard;
         self.heard = true;
-        self.unreadable = None;
+        if batch.restarted {
+            self.restarted = true;
+            self.cursor = None;
+        }
         self.records = self.records.saturating_add(batch.records);
         self.lost = self.lost.saturating_add(batch.lost);
         self.cursor = batch.cursor.or(self.cursor);
+        self.followed_to = batch.followed_to.or(self.followed_to);
         let any = !batch.events.is_empty();
         for (_, event) in batch.events {
             self.fresh.push(event.clone());
             self.all.push(event);
         }
-        any
+        any || readable
     }
 
     /// The log cannot be read.
@@ -127,6 +142,28 @@ impl LogMemory {
         self.cursor
     }
 
+    /// The cursor, if it stands for more than is on disk: that it is given out again means that it
+    /// was written. While something is fresh there is none to write without it.
+    pub fn cursor_to_write(&mut self) -> Option<u64> {
+        if self.has_fresh() || self.cursor == self.written_cursor {
+            return None;
+        }
+        self.restarted &= self.cursor.is_none();
+        self.written_cursor = self.cursor;
+        self.cursor
+    }
+
+    /// The kernel's time of the record at the cursor: the journal of this boot need not tell what
+    /// came until then.
+    pub fn followed_to(&self) -> Option<Duration> {
+        self.followed_to
+    }
+
+    /// Whether the cursor on disk would lead astray, and a better one is known.
+    pub fn has_urgent_cursor(&self) -> bool {
+        self.restarted && self.cursor.is_some() && !self.has_fresh()
+    }
+
     /// Rows of events that are not on disk as they are now, which they count as from here on.
     pub fn rows_to_write(&mut self) -> Vec<EventRow> {
         let events = self.all.events();
@@ -149,6 +186,7 @@ impl LogMemory {
     /// Nothing is on disk any more.
     pub fn forget_written(&mut self) {
         self.written.clear();
+        self.written_cursor = None;
     }
 }
 
@@ -205,7 +243,29 @@ mod tests {
         assert_eq!(memory.known_records(), Reading::Value(0));
         memory.unreadable(Reading::absent("no /dev/kmsg"));
         assert_eq!(memory.why_unreadable(), Some("no /dev/kmsg"));
-        memory.take(Batch::default());
+        assert!(memory.take(Batch::default()), "it can be read again");
         assert_eq!(memory.why_unreadable(), None);
+        assert!(!memory.take(batch(0, 4)), "lines that mean nothing");
+    }
+
+    #[test]
+    fn the_cursor_goes_on_disk_alone_only_when_no_event_waits() {
+        let mut memory = LogMemory::restore(&[], Some(5));
+        assert_eq!(memory.cursor_to_write(), None, "it is there");
+        memory.take(batch(1, 9));
+        assert_eq!(memory.cursor_to_write(), None, "its event first");
+        memory.take_fresh();
+        assert_eq!(memory.cursor_to_write(), Some(9));
+        assert_eq!(memory.cursor_to_write(), None, "written");
+        assert!(!memory.has_urgent_cursor());
+        memory.take(Batch {
+            restarted: true,
+            ..Batch::default()
+        });
+        assert!(!memory.has_urgent_cursor(), "none is known yet");
+        memory.take(batch(0, 2));
+        assert!(memory.has_urgent_cursor());
+        assert_eq!(memory.cursor_to_write(), Some(2));
+        assert!(!memory.has_urgent_cursor());
     }
 }

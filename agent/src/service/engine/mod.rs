@@ -21,21 +21,23 @@ mod reports;
 mod tests;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cupel_hardware::collect::{Fragments, Source};
+use cupel_hardware::collect::{Data, Fragments, Source};
+use cupel_hardware::journal::Followed;
 use cupel_health::Modes;
 use cupel_health::track::{Moment, Tracker};
-use cupel_model::snapshot::{GpuEvent, RememberedPart, Snapshot};
-use cupel_model::wire::{Wanted, WantedState};
+use cupel_model::snapshot::{GpuEvent, RememberedPart, Snapshot, WorkerState};
+use cupel_model::wire::{BringupSummary, Tracked, Wanted, WantedState};
 use cupel_model::{CheckReport, EventKind, Reading, Timestamp};
 use cupel_reporting::{Change, Remembered};
 use tokio::sync::{broadcast, watch};
 
 use super::input::Input;
 use super::protocol::Happened;
-use super::published::Published;
+use super::published::{Numbered, Published, Told};
 use super::sources::Sources;
 use super::store::Store;
 use crate::config::Settings;
@@ -49,6 +51,15 @@ const GATHER: Duration = Duration::from_millis(150);
 /// How long the first judgement waits for sources that have not answered.
 const FIRST: Duration = Duration::from_secs(45);
 
+/// Longest wait for an input.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Shortest wait: what is overdue and cannot be done must not keep the processor busy.
+const SHORTEST: Duration = Duration::from_millis(20);
+
+/// How soon a change is given again that the disk had no room for.
+const HELD: Duration = Duration::from_millis(100);
+
 /// Clocks, as a function, so that tests can set them.
 pub type Clock = fn() -> (Timestamp, Duration);
 
@@ -59,7 +70,7 @@ pub struct Outlets {
     /// What others see.
     pub published: watch::Sender<Arc<Published>>,
     /// What happens.
-    pub happened: broadcast::Sender<Happened>,
+    pub happened: broadcast::Sender<Numbered>,
     /// Where the gate is.
     pub gate: std::path::PathBuf,
     /// Where parts are remembered, and where a bring-up leaves its summary.
@@ -95,6 +106,10 @@ pub struct Engine {
     gpu_events: Reading<Vec<GpuEvent>>,
     baselines: VecDeque<(Duration, Snapshot)>,
     latest: Option<(Arc<Snapshot>, Arc<CheckReport>)>,
+    /// Every finding that is not cleared, in the modes that hold now.
+    findings: Arc<[Tracked]>,
+    /// Hash of what was judged last, once it was needed.
+    hash: Option<String>,
     wanted: Option<Wanted>,
     wanted_state: WantedState,
     journal_cursor: Option<String>,
@@ -102,13 +117,20 @@ pub struct Engine {
     delivery: publish::DeliveryState,
     storage: super::store::News,
     released_until: Option<Duration>,
-    listening: Option<std::net::SocketAddr>,
     judgements: u64,
+    workers_replaced: u64,
     /// Something was read since the last judgement.
     dirty: bool,
+    /// Something is to be seen that needs no judgement.
+    has_news: bool,
+    /// What happened since the last publication.
+    happened: Vec<Happened>,
+    told: Told,
     last_judgement: Option<Duration>,
     last_published: Option<Duration>,
     last_gate: Option<(Duration, super::gate::Gate)>,
+    /// When the gate could not be written.
+    gate_failed: Option<Duration>,
     /// What the disk could not take for lack of room in its queue.
     held: Option<Box<Change>>,
 }
@@ -161,6 +183,7 @@ impl Engine {
             refused: None,
         };
         let plan = reports::Plan::restore(&kept.notes, &boot, since_boot);
+        let log = LogMemory::restore(&kept.events, cursor);
         Self {
             rules,
             outlets,
@@ -172,7 +195,11 @@ impl Engine {
             },
             fragments: Fragments::new(),
             reads: Vec::new(),
-            log: LogMemory::restore(&kept.events, cursor),
+            told: Told {
+                events: log.events().into(),
+                last: 0,
+            },
+            log,
             tracker: judge::tracker(kept.tracker.as_deref()),
             remembered: parts,
             driver_events: crate::metrics::DriverEvents::default(),
@@ -181,6 +208,8 @@ impl Engine {
             ),
             baselines: VecDeque::new(),
             latest: None,
+            findings: Arc::from([]),
+            hash: None,
             wanted,
             wanted_state,
             journal_cursor: kept.journal_cursor,
@@ -188,14 +217,27 @@ impl Engine {
             delivery: publish::DeliveryState::default(),
             storage: publish::storage(&kept.set_aside),
             released_until: None,
-            listening: None,
             judgements: 0,
+            workers_replaced: 0,
             dirty: false,
+            has_news: true,
+            happened: Vec::new(),
             last_judgement: None,
             last_published: None,
             last_gate: None,
+            gate_failed: None,
             held: None,
         }
+    }
+
+    /// What was followed of earlier boots while they lasted.
+    pub fn followed(&self) -> Vec<Followed> {
+        self.reports.followed()
+    }
+
+    /// The configuration that holds.
+    pub fn settings(&self) -> &Settings {
+        &self.rules.settings
     }
 
     /// The cursor after which the kernel log is read.
@@ -208,14 +250,10 @@ impl Engine {
         self.journal_cursor.clone()
     }
 
-    /// Where the HTTP listens.
-    pub fn listening(&mut self, address: Option<std::net::SocketAddr>) {
-        self.listening = address;
-    }
-
-    /// A bring-up is to be reported.
-    pub fn bringup(&mut self, summary: cupel_model::wire::BringupSummary) {
+    /// A bring-up is to be reported, which is in a file until then.
+    pub fn unsent_bringup(&mut self, summary: BringupSummary, file: PathBuf) {
         self.reports.bringup(summary);
+        self.reports.bringup_file = Some(file);
     }
 
     /// Whether there is a judgement.
@@ -250,7 +288,7 @@ impl Engine {
             Input::Log(batch) => self.logged(batch),
             Input::LogUnreadable(why) => {
                 self.log.unreadable(why);
-                self.dirty = true;
+                (self.dirty, self.has_news) = (true, true);
                 vec![Wish::WatchGpus(true)]
             }
             Input::GpuEvents(events) => {
@@ -265,13 +303,18 @@ impl Engine {
                 tracing::info!("the GPU driver is let go");
                 Vec::new()
             }
-            Input::Asked(ask, answer) => self.asked(ask, answer),
+            Input::Asked(ask, answer) => {
+                self.has_news = true;
+                self.asked(ask, answer)
+            }
             Input::Delivery(news) => {
                 self.delivered(news);
+                self.has_news = true;
                 Vec::new()
             }
             Input::Stored(news) => {
                 self.stored(news);
+                self.has_news = true;
                 Vec::new()
             }
             Input::Reload => vec![Wish::Reload],
@@ -288,6 +331,11 @@ impl Engine {
             Some(read) => read.took = took,
             None => self.reads.push(Read { source, took }),
         }
+        if let Data::Gpu(survey) = &fragment.data
+            && let WorkerState::Answered { replaced } = survey.driver.worker
+        {
+            self.workers_replaced = self.workers_replaced.saturating_add(replaced.into());
+        }
         self.fragments.insert(fragment);
         self.dirty = true;
     }
@@ -300,8 +348,8 @@ impl Engine {
         }
         let telling: Vec<EventKind> = batch.events.iter().map(|(_, event)| event.kind).collect();
         let was_unreadable = self.log.why_unreadable().is_some();
-        self.log.take(batch);
-        self.dirty = true;
+        self.dirty |= self.log.take(batch);
+        self.has_news = true;
         let mut sources = Vec::new();
         let any = |kinds: &[EventKind]| telling.iter().any(|kind| kinds.contains(kind));
         if any(&[
@@ -368,16 +416,29 @@ impl Engine {
 
     /// How long until something is due.
     fn wait(&self, now: &Moment) -> Duration {
-        let mut wait = Duration::from_secs(5);
-        if self.dirty && self.is_ready(now) {
-            let since = self.last_judgement.unwrap_or_default();
-            wait = wait.min((since + GATHER).saturating_sub(now.since_boot));
+        let mut due = now.since_boot + IDLE;
+        if self.dirty {
+            let gathered = self.last_judgement.unwrap_or_default() + GATHER;
+            due = due.min(if self.is_ready(now) {
+                gathered
+            } else {
+                self.began.since_boot + FIRST
+            });
         }
         if self.held.is_some() {
-            wait = wait.min(Duration::from_millis(100));
+            due = due.min(now.since_boot + HELD);
         }
-        wait.min(self.reports.wait(now.since_boot))
-            .max(Duration::from_millis(5))
+        if self.has_news {
+            due = due.min(self.last_published.unwrap_or_default() + publish::NEWS_GAP);
+        }
+        let others = [
+            self.latest.as_ref().and_then(|_| self.reports.due()),
+            self.gate_due(),
+            self.released_until,
+            self.gate_failed.map(|at| at + publish::NEWS_GAP),
+        ];
+        let due = others.into_iter().flatten().fold(due, Duration::min);
+        due.saturating_sub(now.since_boot).max(SHORTEST)
     }
 
     /// Gives the disk a change; one that it has no room for is held and joined with the next.
@@ -389,17 +450,19 @@ impl Engine {
         self.held = self.outlets.store.commit(change).err();
     }
 
-    fn give_held(&mut self) {
+    /// Gives the disk what waits for room; `false`: it still waits.
+    pub fn give_held(&mut self) -> bool {
         if let Some(held) = self.held.take() {
             self.held = self.outlets.store.commit(*held).err();
         }
+        self.held.is_none()
     }
 
     fn stored(&mut self, news: super::store::News) {
         if let Some(why) = &news.begun_anew {
             tracing::warn!("what was kept is gone, everything is written again: {why}");
             self.log.forget_written();
-            self.commit_everything();
+            self.reports.begin_anew();
         }
         self.storage = news;
     }

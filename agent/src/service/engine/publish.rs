@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cupel_health::track::Moment;
-use cupel_model::snapshot::{Node, WorkerState};
+use cupel_model::snapshot::Node;
 use cupel_model::units::Bytes;
 use cupel_model::wire::Dropped;
 use cupel_model::{Coverage, SCHEMA_VERSION, Timestamp, Verdict};
@@ -13,12 +13,16 @@ use cupel_reporting::{SetAside, State, Stats};
 use super::Engine;
 use crate::metrics::{Own, Reporting, SourceState};
 use crate::service::gate;
-use crate::service::published::Published;
+use crate::service::protocol::Happened;
+use crate::service::published::{Published, Told};
 use crate::service::store;
 use crate::status::{
     Allocation, Configuration, Delivery, Inventory, Log, Source as SourceStatus, Status, Storage,
     WantedOfNode,
 };
+
+/// Least time between two publications of news that no judgement came with.
+pub(super) const NEWS_GAP: Duration = Duration::from_secs(1);
 
 /// How delivery went.
 #[derive(Debug, Default)]
@@ -75,8 +79,13 @@ pub fn storage(set_aside: &Option<SetAside>) -> store::News {
 }
 
 /// What is published before anything is known.
-pub fn first(settings: &crate::config::Settings, now: Timestamp) -> Published {
+pub fn first(
+    settings: &crate::config::Settings,
+    (now, since_boot): (Timestamp, Duration),
+) -> Published {
     Published {
+        at: since_boot,
+        told: Told::default(),
         snapshot: None,
         report: None,
         findings: Arc::from([]),
@@ -133,63 +142,100 @@ impl Engine {
         crate::render::status::line(&self.outlets.published.borrow().status)
     }
 
-    /// Lets others see how things stand.
+    /// Lets others see how things stand, and tells whoever follows what happened.
     pub(super) fn publish(&mut self, now: &Moment) {
-        let judged = self.last_published < self.last_judgement;
-        let old = self
-            .last_published
-            .is_none_or(|at| now.since_boot.saturating_sub(at) >= Duration::from_secs(1));
-        if !judged && !old {
-            return;
-        }
         if self
             .released_until
             .is_some_and(|until| now.since_boot >= until)
         {
             self.released_until = None;
+            self.has_news = true;
         }
-        self.last_published = Some(now.since_boot);
-        let findings: Arc<[_]> = self.tracker.findings().into();
-        let status = self.status(now, &findings);
-        self.write_gate(now, status.verdict, &findings);
-        let published = Published {
-            snapshot: self
-                .latest
-                .as_ref()
-                .map(|(snapshot, _)| Arc::clone(snapshot)),
-            report: self.latest.as_ref().map(|(_, report)| Arc::clone(report)),
-            own: self.own(&status),
-            findings,
-            status,
-        };
-        self.outlets.published.send_replace(Arc::new(published));
+        let judged = self.last_published < self.last_judgement;
+        let gap = self
+            .last_published
+            .is_none_or(|at| now.since_boot.saturating_sub(at) >= NEWS_GAP);
+        if judged || (self.has_news && gap) || !self.happened.is_empty() {
+            self.has_news = false;
+            self.last_published = Some(now.since_boot);
+            let status = self.status(now);
+            let (snapshot, report) = match &self.latest {
+                Some((snapshot, report)) => (Some(Arc::clone(snapshot)), Some(Arc::clone(report))),
+                None => (None, None),
+            };
+            let published = Published {
+                at: now.since_boot,
+                snapshot,
+                report,
+                own: self.own(&status),
+                findings: Arc::clone(&self.findings),
+                status,
+                told: self.told.clone(),
+            };
+            self.outlets.published.send_replace(Arc::new(published));
+        }
+        // After what they are part of can be seen: who asks then and follows misses nothing.
+        let first = self.told.last.saturating_sub(
+            u64::try_from(self.happened.len().saturating_sub(1)).unwrap_or(u64::MAX),
+        );
+        for numbered in (first..).zip(self.happened.drain(..)) {
+            // Nobody follows: that is fine.
+            let _ = self.outlets.happened.send(numbered);
+        }
+        self.write_gate(now);
     }
 
-    fn write_gate(
-        &mut self,
-        now: &Moment,
-        verdict: Verdict,
-        findings: &[cupel_model::wire::Tracked],
-    ) {
-        if self.latest.is_none() {
+    /// Something happened that whoever follows is told with the next publication.
+    pub(super) fn happened(&mut self, what: Happened) {
+        self.told.last = self.told.last.saturating_add(1);
+        self.happened.push(what);
+    }
+
+    /// Time between two words to the hook.
+    fn gate_renewal(&self) -> Duration {
+        gate::renewed_every(self.rules.settings.service.hook_valid.value)
+    }
+
+    /// When the word to the hook must be renewed, in time since boot.
+    pub(super) fn gate_due(&self) -> Option<Duration> {
+        let (at, _) = self.last_gate.as_ref()?;
+        Some(at.saturating_add(self.gate_renewal()))
+    }
+
+    fn write_gate(&mut self, now: &Moment) {
+        let Some((_, report)) = &self.latest else {
             return;
-        }
-        let new = gate::gate(&now.boot, now.at, now.since_boot, verdict, findings);
+        };
+        let valid = self.rules.settings.service.hook_valid.value;
+        let (verdict, findings) = (report.verdict, &self.findings);
+        let new = gate::gate(&now.boot, now.at, now.since_boot, valid, verdict, findings);
         let same = self.last_gate.as_ref().is_some_and(|(at, last)| {
-            now.since_boot.saturating_sub(*at) < gate::RENEW
-                && (last.allowed, last.verdict, &last.reason)
-                    == (new.allowed, new.verdict, &new.reason)
+            now.since_boot < at.saturating_add(self.gate_renewal())
+                && (last.allowed, last.verdict, &last.reason, last.valid_seconds)
+                    == (new.allowed, new.verdict, &new.reason, new.valid_seconds)
         });
-        if same {
+        let tried = self
+            .gate_failed
+            .is_some_and(|at| now.since_boot.saturating_sub(at) < NEWS_GAP);
+        if same || tried {
             return;
         }
         match gate::write(&self.outlets.gate, &new) {
-            Ok(()) => self.last_gate = Some((now.since_boot, new)),
-            Err(error) => tracing::warn!("cannot write {}: {error}", self.outlets.gate.display()),
+            Ok(()) => {
+                self.last_gate = Some((now.since_boot, new));
+                self.gate_failed = None;
+            }
+            Err(error) => {
+                if self.gate_failed.is_none() {
+                    tracing::warn!("cannot write {}: {error}", self.outlets.gate.display());
+                }
+                self.gate_failed = Some(now.since_boot);
+            }
         }
     }
 
-    fn status(&self, now: &Moment, findings: &[cupel_model::wire::Tracked]) -> Status {
+    fn status(&self, now: &Moment) -> Status {
+        let findings = &self.findings;
         let (snapshot, report) = match &self.latest {
             Some((snapshot, report)) => (Some(snapshot), Some(report)),
             None => (None, None),
@@ -314,13 +360,6 @@ impl Engine {
     }
 
     fn own(&self, status: &Status) -> Own {
-        let workers =
-            self.latest
-                .as_ref()
-                .map_or(0, |(snapshot, _)| match snapshot.driver.worker {
-                    WorkerState::Answered { replaced } => u64::from(replaced),
-                    WorkerState::NotStarted { .. } | WorkerState::Failed { .. } => 0,
-                });
         Own {
             started_at: Some(self.began.at),
             judgements: self.judgements,
@@ -337,7 +376,7 @@ impl Engine {
             kernel_log_records: status.log.records,
             kernel_log_lost: status.log.lost,
             driver_events: self.driver_events.clone(),
-            gpu_workers_replaced: workers,
+            gpu_workers_replaced: self.workers_replaced,
             // Read when somebody asks.
             processes: Vec::new(),
             state_saved: Some(status.storage.saved),

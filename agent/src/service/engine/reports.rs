@@ -7,8 +7,10 @@
 //! - Without an inventory no report is made, and everything else is the same.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use cupel_hardware::journal::Followed;
 use cupel_health::track::Moment;
 use cupel_model::units::{Celsius, Watts};
 use cupel_model::wire::{
@@ -41,8 +43,24 @@ const EVENTS: usize = 200;
 /// Changes in one report.
 const CHANGES: usize = 200;
 
+/// Most reports that wait for the disk to have room for them.
+const HELD_REPORTS: usize = 256;
+
 /// Name of the note about the last full report.
 const FULL_NOTE: &str = "last-full";
+
+/// Name of the note about how far the kernel log of each boot was followed.
+const FOLLOWED_NOTE: &str = "followed";
+
+/// Earlier boots of which that is kept: as many as the journal is asked for.
+const FOLLOWED_BOOTS: usize = 3;
+
+/// How far the kernel log of a boot was followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct FollowedBoot {
+    boot: String,
+    microseconds: u64,
+}
 
 /// The last full report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,7 +76,11 @@ pub struct Plan {
     changes: Vec<FindingChange>,
     earlier: Vec<NodeEvent>,
     journal_cursor: Option<String>,
+    /// Of earlier boots.
+    followed: Vec<FollowedBoot>,
     bringups: Vec<BringupSummary>,
+    /// The file that one of them is in until its report is on disk.
+    pub(super) bringup_file: Option<PathBuf>,
     last_full: Option<(String, Duration)>,
     full_asked: bool,
     last_report: Option<Duration>,
@@ -66,8 +88,10 @@ pub struct Plan {
     events_gap: Duration,
     last_memory: Option<Duration>,
     memory_changed: bool,
-    /// When the next heartbeat or full report is due.
-    due: Duration,
+    /// What was kept is gone: everything is written again.
+    anew: bool,
+    /// When the next report is due, or something is to be written, in time since boot.
+    due: Option<Duration>,
 }
 
 impl Plan {
@@ -80,17 +104,39 @@ impl Plan {
             let at = Duration::try_from_secs_f64(last.since_boot_seconds).ok()?;
             Some((last.hash, at.min(now)))
         });
+        let mut followed: Vec<FollowedBoot> = notes
+            .get(FOLLOWED_NOTE)
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        followed.retain(|followed| followed.boot != boot);
+        followed.drain(..followed.len().saturating_sub(FOLLOWED_BOOTS));
         Self {
             last_full,
+            followed,
             events_gap: EVENTS_GAP,
             ..Self::default()
         }
+    }
+
+    /// What was followed of earlier boots while they lasted: their journals need not tell it.
+    pub fn followed(&self) -> Vec<Followed> {
+        let followed = self.followed.iter().map(|followed| Followed {
+            boot: followed.boot.clone(),
+            to: Duration::from_micros(followed.microseconds),
+        });
+        followed.collect()
     }
 
     /// Findings changed.
     pub fn changed(&mut self, changes: Vec<FindingChange>) {
         self.memory_changed |= !changes.is_empty();
         self.changes.extend(changes);
+    }
+
+    /// What was kept is gone, the spool with it: everything is written again, and the inventory
+    /// learns it from a full report.
+    pub fn begin_anew(&mut self) {
+        (self.anew, self.full_asked) = (true, true);
     }
 
     /// The inventory asks for a full report.
@@ -118,13 +164,9 @@ impl Plan {
             && !self.full_asked
     }
 
-    /// How long until something is due.
-    pub fn wait(&self, now: Duration) -> Duration {
-        let mut wait = self.due.saturating_sub(now);
-        if !self.changes.is_empty() || self.full_asked {
-            wait = wait.min(Duration::from_millis(500));
-        }
-        wait.min(self.events_gap)
+    /// When something is due, in time since boot; `None` before the first judgement.
+    pub fn due(&self) -> Option<Duration> {
+        self.due
     }
 }
 
@@ -151,8 +193,28 @@ pub fn joined(mut earlier: Change, later: Change) -> Change {
     }
     earlier.events_gone.extend(later.events_gone);
     earlier.notes.extend(later.notes);
-    earlier.reports.extend(later.reports);
+    // What a later report makes needless is left out, and there is an end to it: a disk that hangs
+    // for days must not fill the memory.
+    let full = later.reports.iter().any(is_full);
+    let any = !later.reports.is_empty();
     earlier
+        .reports
+        .retain(|report| !(full && is_full(report) || any && is_heartbeat(report)));
+    earlier.reports.extend(later.reports);
+    let surplus = earlier.reports.len().saturating_sub(HELD_REPORTS);
+    if surplus > 0 {
+        tracing::warn!("{surplus} reports are dropped: the disk takes nothing");
+        earlier.reports.drain(..surplus);
+    }
+    earlier
+}
+
+fn is_full(report: &Report) -> bool {
+    matches!(report.body, Body::Full { .. })
+}
+
+fn is_heartbeat(report: &Report) -> bool {
+    matches!(report.body, Body::Heartbeat { .. })
 }
 
 impl Engine {
@@ -197,11 +259,8 @@ impl Engine {
         let mut change = Change::default();
         self.report_changes(now, node.as_deref(), &mut change);
         self.write_memory(now, &mut change);
+        let bringup = self.report_bringups(now, node.as_deref(), &mut change);
         if let Some(node) = &node {
-            for summary in std::mem::take(&mut self.reports.bringups) {
-                let body = Body::Bringup { summary };
-                change.reports.push(self.envelope(node, now, body));
-            }
             self.report_full(now, node, &mut change);
             self.report_heartbeat(now, node, &mut change);
         }
@@ -211,26 +270,72 @@ impl Engine {
             }
             self.commit(change);
         }
-        self.reports.due = self.next_due(now);
+        if let Some(file) = bringup
+            && self.held.is_none()
+        {
+            self.outlets.store.forget(&file);
+        }
+        self.reports.due = Some(self.next_due(now));
     }
 
+    /// Bring-ups that ended; the file that one of them was in.
+    fn report_bringups(
+        &mut self,
+        now: &Moment,
+        node: Option<&str>,
+        change: &mut Change,
+    ) -> Option<PathBuf> {
+        let node = node?;
+        for summary in std::mem::take(&mut self.reports.bringups) {
+            let body = Body::Bringup { summary };
+            change.reports.push(self.envelope(node, now, body));
+        }
+        self.reports.bringup_file.take()
+    }
+
+    /// Whether every source was read, or has had its time.
+    fn is_complete(&self, now: &Moment) -> bool {
+        self.fragments.missing().is_empty()
+            || now.since_boot.saturating_sub(self.began.since_boot) >= FIRST
+    }
+
+    /// When the next report is due, or something is to be written.
     fn next_due(&self, now: &Moment) -> Duration {
-        if !self.is_configured() {
-            return now.since_boot + MEMORY;
+        let plan = &self.reports;
+        let after =
+            |last: Option<Duration>, gap: Duration| last.unwrap_or_default().saturating_add(gap);
+        let mut due = after(plan.last_memory, MEMORY);
+        if self.has_events() {
+            due = due.min(after(plan.last_events, plan.events_gap));
+        }
+        if !self.is_configured() || self.node_id().is_none() {
+            return due;
         }
         let inventory = &self.rules.settings.inventory;
-        let heartbeat = self.reports.last_report.unwrap_or_default() + inventory.heartbeat.value;
-        let last_full = self.reports.last_full.as_ref().map(|(_, at)| *at);
-        heartbeat.min(last_full.unwrap_or_default() + inventory.full.value)
+        if !self.is_complete(now) {
+            due = due.min(self.began.since_boot.saturating_add(FIRST));
+        } else if let Some((hash, at)) = &plan.last_full {
+            let news = plan.full_asked || self.hash.as_ref().is_some_and(|new| new != hash);
+            let gap = if news { FULL_GAP } else { inventory.full.value };
+            due = due.min(after(Some(*at), gap));
+        }
+        if plan.last_full.is_some() {
+            due = due.min(after(plan.last_report, inventory.heartbeat.value));
+        }
+        due
+    }
+
+    /// Whether events wait that stand in no report yet, and in a judgement.
+    fn has_events(&self) -> bool {
+        !self.dirty && (self.log.has_fresh() || !self.reports.earlier.is_empty())
     }
 
     /// Findings that changed and events that came.
     fn report_changes(&mut self, now: &Moment, node: Option<&str>, change: &mut Change) {
         let plan = &self.reports;
         let gap = since(now, plan.last_events);
-        let events_due = (self.log.has_fresh() || !plan.earlier.is_empty())
-            && gap.is_none_or(|gap| gap >= plan.events_gap);
-        if plan.changes.is_empty() && !events_due {
+        let events_due = self.has_events() && gap.is_none_or(|gap| gap >= plan.events_gap);
+        if plan.changes.is_empty() && !events_due && !plan.anew {
             return;
         }
         let fresh = self.log.take_fresh();
@@ -239,17 +344,14 @@ impl Engine {
             let storm = gap.is_some_and(|gap| gap < STORM_GAP + EVENTS_GAP);
             self.reports.events_gap = if storm { STORM_GAP } else { EVENTS_GAP };
             self.reports.last_events = Some(now.since_boot);
+            self.told.events = self.log.events().into();
         }
         for event in &fresh {
-            let _ = self.outlets.happened.send(Happened::Event {
+            self.happened(Happened::Event {
                 event: Box::new(event.clone()),
             });
         }
         change.events = self.log.rows_to_write();
-        change.kernel_cursor = self.log.cursor().map(|sequence| KernelCursor {
-            boot: now.boot.clone(),
-            sequence,
-        });
         change.journal_cursor = self.reports.journal_cursor.take();
         if let Some(cursor) = &change.journal_cursor {
             self.journal_cursor = Some(cursor.clone());
@@ -267,15 +369,55 @@ impl Engine {
                 .map(|body| self.envelope(node, now, body));
             change.reports.extend(reports);
         }
+        self.write_cursor(now, change);
+    }
+
+    /// How far the log was read, unless there are events that are not written.
+    fn write_cursor(&mut self, now: &Moment, change: &mut Change) {
+        if let Some(sequence) = self.log.cursor_to_write() {
+            change.kernel_cursor = Some(KernelCursor {
+                boot: now.boot.clone(),
+                sequence,
+            });
+            self.write_followed(now, change);
+        }
+    }
+
+    /// How far this boot was followed, for whoever reads its journal in a later one.
+    fn write_followed(&self, now: &Moment, change: &mut Change) {
+        let Some(to) = self.log.followed_to() else {
+            return;
+        };
+        let mut all = self.reports.followed.clone();
+        all.push(FollowedBoot {
+            boot: now.boot.clone(),
+            microseconds: u64::try_from(to.as_micros()).unwrap_or(u64::MAX),
+        });
+        if let Ok(note) = serde_json::to_string(&all) {
+            change.notes.insert(FOLLOWED_NOTE.to_owned(), note);
+        }
     }
 
     fn write_memory(&mut self, now: &Moment, change: &mut Change) {
-        let plan = &self.reports;
-        let old = since(now, plan.last_memory).is_none_or(|age| age >= MEMORY);
-        if !plan.memory_changed && !old {
+        let old = since(now, self.reports.last_memory).is_none_or(|age| age >= MEMORY);
+        if old || self.log.has_urgent_cursor() {
+            self.write_cursor(now, change);
+        }
+        if !self.reports.memory_changed && !old && !self.reports.anew {
             return;
         }
         change.tracker = serde_json::to_string(&self.tracker.state()).ok();
+        if std::mem::take(&mut self.reports.anew) {
+            change.journal_cursor.clone_from(&self.journal_cursor);
+            change.wanted = self.wanted.as_ref().and_then(super::controls::document);
+        }
+        // Nothing of the journal waits to be reported: how far it was read can be kept.
+        if self.reports.earlier.is_empty()
+            && let Some(cursor) = self.reports.journal_cursor.take()
+        {
+            self.journal_cursor = Some(cursor.clone());
+            change.journal_cursor = Some(cursor);
+        }
         self.reports.memory_changed = false;
         self.reports.last_memory = Some(now.since_boot);
     }
@@ -284,15 +426,15 @@ impl Engine {
         let Some((snapshot, report)) = &self.latest else {
             return;
         };
-        let complete = self.fragments.missing().is_empty()
-            || now.since_boot.saturating_sub(self.began.since_boot) >= FIRST;
         let age = since(now, self.reports.last_full.as_ref().map(|(_, at)| *at));
         let gap = age.is_none_or(|age| age >= FULL_GAP);
-        if !complete || !gap {
+        if !self.is_complete(now) || !gap {
             return;
         }
-        let findings = self.tracker.findings();
-        let hash = fingerprint(snapshot, report, &findings);
+        let hash = self
+            .hash
+            .get_or_insert_with(|| fingerprint(snapshot, report, &self.findings))
+            .clone();
         let known = self.reports.last_full.as_ref().map(|(hash, _)| hash);
         let old = age.is_none_or(|age| age >= self.rules.settings.inventory.full.value);
         if known == Some(&hash) && !old && !self.reports.full_asked {
@@ -305,7 +447,7 @@ impl Engine {
                 ..Snapshot::clone(snapshot)
             }),
             check: Box::new(report.as_ref().clone()),
-            findings,
+            findings: self.findings.to_vec(),
         };
         change.reports.push(self.envelope(node, now, body));
         let last = LastFull {
@@ -340,36 +482,23 @@ impl Engine {
     /// The last report of a service that ends in good order, with everything that is not written.
     pub fn farewell(&mut self, why: &str) {
         let now = self.now();
+        // What came since the last judgement and report waits no longer.
+        self.dirty = false;
+        self.reports.last_events = None;
         self.report(&now);
         let mut change = Change {
             tracker: serde_json::to_string(&self.tracker.state()).ok(),
             ..Change::default()
         };
+        if self.latest.is_some() {
+            self.write_cursor(&now, &mut change);
+        }
         if let Some(node) = self.node_id().filter(|_| self.is_configured()) {
             let body = Body::Stopping {
                 why: why.to_owned(),
             };
             change.reports.push(self.envelope(&node, &now, body));
         }
-        self.commit(change);
-    }
-
-    /// Writes down everything anew: what was kept is gone.
-    pub(super) fn commit_everything(&mut self) {
-        let now = self.now();
-        let change = Change {
-            tracker: serde_json::to_string(&self.tracker.state()).ok(),
-            events: self.log.rows_to_write(),
-            kernel_cursor: self.log.cursor().map(|sequence| KernelCursor {
-                boot: now.boot,
-                sequence,
-            }),
-            journal_cursor: self.journal_cursor.clone(),
-            wanted: self.wanted.as_ref().and_then(super::controls::document),
-            ..Change::default()
-        };
-        // The spool is gone as well: the inventory learns everything from a full report.
-        self.reports.full_asked();
         self.commit(change);
     }
 }
