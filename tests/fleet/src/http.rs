@@ -71,6 +71,21 @@ impl Api {
         }
     }
 
+    /// The same over connections of its own, which are not kept for long when nobody asks.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .timeout_global(Some(Duration::from_secs(120)))
+            .max_idle_age(Duration::from_secs(5))
+            .build();
+        Self {
+            agent: config.into(),
+            ..self.clone()
+        }
+    }
+
     /// Where it asks.
     pub fn base(&self) -> &str {
         &self.base

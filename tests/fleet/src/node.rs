@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use cupel_rack::{Fault, Rack, Scenario};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process::{Running, program};
 
@@ -28,6 +30,8 @@ pub struct NodeOptions {
     pub more: String,
     /// Options of `cupel run`.
     pub arguments: Vec<String>,
+    /// More of the environment of `cupel run`.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for NodeOptions {
@@ -40,6 +44,7 @@ impl Default for NodeOptions {
             heartbeat: 2.0,
             more: String::new(),
             arguments: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -52,6 +57,7 @@ pub struct Node {
     pub service: Option<Running>,
     directory: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// How long ago the servers were booted, in seconds.
@@ -90,6 +96,7 @@ impl Node {
             service: None,
             directory: directory.to_owned(),
             arguments: options.arguments.clone(),
+            environment: options.environment.clone(),
         };
         node.configure(options)?;
         Ok(node)
@@ -126,7 +133,8 @@ impl Node {
         Ok(())
     }
 
-    fn environment(&self) -> Vec<(OsString, OsString)> {
+    /// The environment in which a command sees this node.
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
         self.rack.environment()
     }
 
@@ -139,10 +147,13 @@ impl Node {
         args.extend(self.arguments.iter().cloned());
         let log = self.directory.join("service.log");
         program("cupel-gpu-worker")?;
+        let mut environment = self.environment();
+        let more = self.environment.iter();
+        environment.extend(more.map(|(name, value)| (name.into(), value.into())));
         self.service = Some(Running::start(
             &program("cupel")?,
             &args,
-            &self.environment(),
+            &environment,
             &log,
         )?);
         Ok(())
@@ -200,10 +211,24 @@ impl Node {
         Ok((code, running.said()))
     }
 
+    /// Asks its service over the socket, for one line of JSON.
+    ///
+    /// # Errors
+    /// No service answers, or not in 20 s.
+    pub fn ask(&self, question: &Value) -> Result<Value> {
+        let path = self.rack.root().join("run/cupel/cupel.sock");
+        let mut socket = UnixStream::connect(path).context("no service listens")?;
+        socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+        writeln!(socket, "{question}")?;
+        let mut line = String::new();
+        BufReader::new(socket).read_line(&mut line)?;
+        serde_json::from_str(&line).with_context(|| format!("no JSON: {line:?}"))
+    }
+
     /// The status of its service; `None` while it does not answer.
     pub fn status(&self) -> Option<Value> {
-        let (_, said) = self.cupel(&["status", "--output", "json"]).ok()?;
-        serde_json::from_str(&said).ok()
+        let answer = self.ask(&json!({"ask": "status"})).ok()?;
+        answer.get("verdict").is_some().then_some(answer)
     }
 
     /// Waits until the status is as wanted.
