@@ -17,6 +17,7 @@
 //! lease: the caller has one. No file is written.
 
 mod bandwidth;
+mod blocked;
 mod counters;
 mod cpu;
 mod fault;
@@ -38,6 +39,7 @@ mod schedule;
 mod stage;
 mod stage_kind;
 
+pub use blocked::Blocked;
 pub use counters::changes;
 pub use cpu::Kernel;
 pub use fault::{CpuFault, FaultPlan, MemoryFault, MemoryFaultKind};
@@ -55,8 +57,8 @@ pub use rdma::AdapterUnderTest;
 pub use resource::{Claim, Resource, Use};
 pub use result::{
     BurnInResult, BurnInVerdict, CounterChange, CounterMeaning, Coverage, CpuMismatch, Detector,
-    DriveMismatch, FailureClass, Floor, Matrix, Measured, MemoryMismatch, Mismatch, Outcome,
-    Persistence, Preflight, PreflightState, Proof, Series, StageResult, Word,
+    DriveMismatch, FailureClass, Floor, Machine, MachineGpu, Matrix, Measured, MemoryMismatch,
+    Mismatch, Outcome, Persistence, Preflight, PreflightState, Proof, Series, StageResult, Word,
 };
 pub use run::{GRACE, Run, run};
 pub use schedule::{Schedule, Slot};

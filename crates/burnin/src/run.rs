@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use cupel_model::{SCHEMA_VERSION, Timestamp};
 
+use crate::blocked::hold_back;
 use crate::plan::{Plan, seconds};
 use crate::progress::Progress;
 use crate::recorder::Recorder;
@@ -50,6 +51,14 @@ impl Run {
             preflight: Vec::new(),
             grace: GRACE,
         }
+    }
+
+    /// The same after a look at what the stages need: those that miss something are not begun.
+    #[must_use]
+    pub fn after(mut self, preflight: Vec<Preflight>) -> Self {
+        self.stages = hold_back(self.stages, &preflight);
+        self.preflight = preflight;
+        self
     }
 
     /// What runs when.
@@ -153,6 +162,8 @@ pub fn run(run: Run, progress: &mut dyn FnMut(Progress), cancel: &AtomicBool) ->
     };
     BurnInResult {
         schema_version: SCHEMA_VERSION,
+        machine: None,
+        in_progress: false,
         plan: run.plan,
         schedule,
         preflight: run.preflight,

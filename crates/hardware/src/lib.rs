@@ -22,6 +22,7 @@ pub mod edac;
 pub mod error;
 pub mod filesystems;
 pub mod gpu;
+pub mod guardian;
 pub mod host_memory;
 pub mod host_sensors;
 pub mod hwmon;
@@ -43,6 +44,7 @@ pub mod services;
 pub mod smbios;
 pub mod streaming;
 pub mod sysfs;
+pub mod systemd_hold;
 #[cfg(test)]
 mod testing;
 

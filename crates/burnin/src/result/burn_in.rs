@@ -1,23 +1,33 @@
 //! What came of a burn-in as a whole.
 
-use cupel_model::Timestamp;
+use std::time::Duration;
+
 use cupel_model::units::Seconds;
+use cupel_model::{SCHEMA_VERSION, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::machine::Machine;
 use super::measured::CounterChange;
 use super::outcome::{BurnInVerdict, Detector, FailureClass, Outcome};
 use super::preflight::Preflight;
 use super::stage::{StageResult, risen};
 use crate::peers::PeerComparison;
-use crate::plan::Plan;
-use crate::schedule::Schedule;
+use crate::plan::{Plan, seconds};
+use crate::run::Run;
+use crate::schedule::{Schedule, Slot};
 
 /// What came of a burn-in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct BurnInResult {
     /// Version of this JSON.
     pub schema_version: u32,
+    /// Which machine it was; null in results of tests.
+    #[serde(default)]
+    pub machine: Option<Machine>,
+    /// Whether it goes on still: a file that says so and whose writer is gone was cut short.
+    #[serde(default)]
+    pub in_progress: bool,
     /// What was asked.
     pub plan: Plan,
     /// What ran when, and why.
@@ -54,6 +64,64 @@ pub struct BurnInResult {
 }
 
 impl BurnInResult {
+    /// What is known of a run before it begins: incomplete.
+    pub fn begun(run: &Run) -> Self {
+        let now = Timestamp::from(jiff::Timestamp::now());
+        Self {
+            schema_version: SCHEMA_VERSION,
+            machine: None,
+            in_progress: true,
+            plan: run.plan.clone(),
+            schedule: run.schedule(),
+            preflight: run.preflight.clone(),
+            started_at: now,
+            finished_at: now,
+            elapsed_seconds: seconds(Duration::ZERO),
+            verdict: Outcome::Incomplete,
+            class: None,
+            detector: Detector::NotProven,
+            cancelled: false,
+            stages: Vec::new(),
+            counters: Vec::new(),
+            peers: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The same with one more stage that has ended.
+    pub fn add(&mut self, stage: StageResult) {
+        self.stages.push(stage);
+        self.class = self.stages.iter().filter_map(|stage| stage.class).max();
+        // Incomplete until the run itself says otherwise.
+        self.verdict = verdict(&self.stages, false);
+        self.detector = detector(&self.stages);
+        self.finished_at = Timestamp::from(jiff::Timestamp::now());
+        self.elapsed_seconds =
+            Seconds::new(self.finished_at.seconds_since(self.started_at).max(0.0))
+                .unwrap_or_else(|_| seconds(Duration::ZERO));
+    }
+
+    /// The same, cut short: the process that ran it is gone.
+    #[must_use]
+    pub fn cut_short(mut self, why: &str) -> Self {
+        let ended = |slot: &&Slot| !self.stages.iter().any(|stage| stage.name == slot.stage);
+        let left: Vec<_> = self
+            .schedule
+            .slots
+            .iter()
+            .filter(ended)
+            .map(|s| s.stage.to_string())
+            .collect();
+        self.in_progress = false;
+        self.verdict = verdict(&self.stages, false);
+        self.notes.push(why.to_owned());
+        if !left.is_empty() {
+            self.notes
+                .push(format!("not run to the end: {}", left.join(", ")));
+        }
+        self
+    }
+
     /// The same with the node's counters: what the hardware counted as uncorrectable while the
     /// burn-in ran fails it, whichever stage caused it.
     #[must_use]
