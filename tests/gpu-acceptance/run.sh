@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# GPU acceptance: `run.sh [KIT [OUT]]`.
+# GPU acceptance: `run.sh [KIT [OUT [OPTION...]]]`.
 # KIT: the directory that `cargo xtask acceptance-kit` made (default: where this script is).
 # OUT: where the report goes (default: gpu-acceptance-report below the current directory).
+# OPTION: --minutes N (9.5 for all of it), --cuda-only.
+# Beside Cupel's worker PyTorch is measured, where `python3` has it.
 # Exit: 0 everything agreed, 1 something did not, 2 it could not be run, 3 no NVIDIA driver here.
 set -euo pipefail
 
@@ -18,7 +20,7 @@ if [ -z "$smi" ]; then
     exit 3
 fi
 
-for program in cupel cupel-gpu-acceptance; do
+for program in cupel cupel-gpu-worker cupel-gpu-acceptance; do
     if [ ! -x "$kit/$program" ]; then
         # A copy may have lost the permission to run.
         chmod +x "$kit/$program" 2>/dev/null || {
@@ -27,4 +29,4 @@ for program in cupel cupel-gpu-acceptance; do
         }
     fi
 done
-exec "$kit/cupel-gpu-acceptance" run --kit "$kit" --out "$out"
+exec "$kit/cupel-gpu-acceptance" run --kit "$kit" --out "$out" "${@:3}"

@@ -61,10 +61,10 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
     for name in ["cupel", "cupel-gpu-acceptance"] {
         copy(&built.join(name), &kit.join(name))?;
     }
-    copy(
-        &workspace.root.join("tests/gpu-acceptance/run.sh"),
-        &kit.join("run.sh"),
-    )?;
+    for name in ["run.sh", "peer.py"] {
+        let source = workspace.root.join("tests/gpu-acceptance").join(name);
+        copy(&source, &kit.join(name))?;
+    }
     let mut total = 0;
     for entry in kit.read_dir()? {
         let entry = entry?;

@@ -23,14 +23,14 @@ struct error_log {
 struct memory_args {
     u64 base;          // address of the first word
     u64 first_word;    // its index in the numbering of all tested memory of this GPU
-    u64 units;         // how many units of 512 bytes
+    u64 units;         // how many units of 512 bytes: a multiple of 32
     u64 seed;          // of the pattern
     u64 expected_mask; // 0: the pattern is there, all ones: its inverse
     u64 written_mask;  // likewise, for what is written
     u64 errors;        // struct error_log *
     u64 factor;        // random order: odd factor of the permutation
-    u32 order;         // 0 upwards, 1 downwards, 2 random
-    u32 bits;          // random order: the permutation is of 2^bits >= units numbers
+    u32 order;         // 0 upwards, 1 downwards
+    u32 bits;          // random order: the permutation is of 2^bits >= units numbers, bits < 64
 };
 
 struct word_list_args {

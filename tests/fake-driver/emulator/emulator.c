@@ -534,6 +534,8 @@ static const struct kernel kernels[] = {
     ONE(memory_write, memory_args, 256, 1, 0, base),
     ONE(memory_verify, memory_args, 256, 1, 0, base),
     ONE(memory_turn, memory_args, 256, 1, 0, base),
+    ONE(memory_verify_random, memory_args, 256, 1, 0, base),
+    ONE(memory_turn_random, memory_args, 256, 1, 0, base),
     ONE(words_read, word_list_args, 128, 1, 0, values),
     ONE(words_write, word_list_args, 128, 1, 0, values),
     ONE(stream_copy, stream_args, 256, 1, 0, to),

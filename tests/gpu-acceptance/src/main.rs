@@ -1,9 +1,11 @@
 //! GPU acceptance: on a machine with an NVIDIA driver, holds what Cupel says against what
-//! `nvidia-smi` says, and tries the ways in which a GPU worker is run.
+//! `nvidia-smi` says, tries the ways in which a GPU worker is run, and measures the burn-in beside
+//! PyTorch on the same GPU.
 //!
 //! # Invariants
 //! - Exit 0: everything agreed; 1: something did not; 2: it could not be run; 3: no driver here.
-//! - Static and alone: it needs only `cupel`, and the driver's own `nvidia-smi`.
+//! - Static and alone: it needs only `cupel` and its worker, and the driver's own `nvidia-smi`;
+//!   without PyTorch the peer's column stays empty.
 //!
 //! # What is absent
 //! Nothing of this ships, and nothing of it knows which GPU it will meet.
@@ -21,6 +23,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 mod compare;
+mod cuda;
 mod fields;
 mod program;
 mod report;
@@ -45,6 +48,12 @@ enum Task {
         /// Where the report and everything behind it goes
         #[arg(long)]
         out: PathBuf,
+        /// Minutes for all of it
+        #[arg(long, default_value_t = 9.5)]
+        minutes: f64,
+        /// Leave out what needs no CUDA: comparison, worker, bring-up
+        #[arg(long)]
+        cuda_only: bool,
     },
     /// Only compare: a Snapshot with one or two runs of `nvidia-smi -q -x`
     Compare {
@@ -65,7 +74,12 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
-        Task::Run { kit, out } => run::run(&kit, &out),
+        Task::Run {
+            kit,
+            out,
+            minutes,
+            cuda_only,
+        } => run::run(&kit, &out, minutes, cuda_only),
         Task::Compare {
             snapshot,
             before,

@@ -22,6 +22,17 @@ pub enum StepResult {
     NotRun(String),
 }
 
+impl StepResult {
+    /// For the terminal.
+    pub fn line(&self) -> String {
+        match self {
+            Self::Passed(seen) => format!("passed, {seen}"),
+            Self::Failed(why) => format!("FAILED, {why}"),
+            Self::NotRun(why) => format!("not run, {why}"),
+        }
+    }
+}
+
 /// The steps as a table.
 pub fn steps(steps: &[Step]) -> String {
     let mut text = "| Step | Result | Seen |\n|---|---|---|\n".to_owned();

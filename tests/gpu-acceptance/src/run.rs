@@ -13,12 +13,16 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::compare::{self, Outcome};
+use crate::cuda;
 use crate::program::{self, Ended};
 use crate::report::{self, Step, StepResult};
 use crate::smi::Smi;
 
 const SHORT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(240);
+
+/// What the steps after the GPU's own take.
+const REST: Duration = Duration::from_secs(200);
 
 /// How often the worker is asked while the machine is under load.
 const UNDER_LOAD: usize = 20;
@@ -44,7 +48,7 @@ struct Acceptance {
 ///
 /// # Errors
 /// When not even a report could be written.
-pub fn run(kit: &Path, out: &Path) -> anyhow::Result<u8> {
+pub fn run(kit: &Path, out: &Path, minutes: f64, cuda_only: bool) -> anyhow::Result<u8> {
     let driver = fs::read_to_string("/proc/driver/nvidia/version");
     let Some(smi) = program::nvidia_smi() else {
         println!("no NVIDIA driver here: there is no nvidia-smi; nothing was tested");
@@ -87,12 +91,20 @@ pub fn run(kit: &Path, out: &Path) -> anyhow::Result<u8> {
         })
     });
     let snapshot = first.map(|(snapshot, _)| snapshot);
-    acceptance.check();
-    acceptance.replay();
-    acceptance.memfd(snapshot.as_ref());
-    acceptance.fallback(snapshot.as_ref());
-    acceptance.under_load(snapshot.as_ref());
-    acceptance.bringup();
+    // What needs the GPU's time comes first; the rest has to make do with what is left.
+    let limit = Duration::try_from_secs_f64(minutes.max(1.0) * 60.0)?;
+    let rest = if cuda_only { Duration::ZERO } else { REST };
+    let measured = acceptance.cuda(kit, snapshot.as_ref(), limit.saturating_sub(rest));
+    if !cuda_only {
+        acceptance.check();
+        acceptance.replay();
+        acceptance.memfd(snapshot.as_ref());
+        acceptance.fallback(snapshot.as_ref());
+        if began.elapsed() + REST / 2 < limit {
+            acceptance.under_load(snapshot.as_ref());
+            acceptance.bringup();
+        }
+    }
 
     let mut text = "# GPU acceptance\n\n".to_owned();
     text.push_str(&format!("- time: {:.0} s\n", began.elapsed().as_secs_f64()));
@@ -107,6 +119,8 @@ pub fn run(kit: &Path, out: &Path) -> anyhow::Result<u8> {
     }
     text.push('\n');
     text.push_str(&report::steps(&acceptance.steps));
+    text.push_str("\n## Burn-in beside PyTorch\n\n");
+    text.push_str(&measured);
     text.push_str("\n## Comparison\n\n");
     text.push_str(&report::comparison(&rows));
     let path = out.join("report.md");
@@ -184,14 +198,7 @@ fn differs(first: Option<&Value>, ended: &Ended) -> Option<String> {
 impl Acceptance {
     fn step(&mut self, name: &'static str, work: impl FnOnce() -> anyhow::Result<StepResult>) {
         let result = work().unwrap_or_else(|error| StepResult::Failed(format!("{error:#}")));
-        println!(
-            "{name}: {}",
-            match &result {
-                StepResult::Passed(seen) => format!("passed, {seen}"),
-                StepResult::Failed(why) => format!("FAILED, {why}"),
-                StepResult::NotRun(why) => format!("not run, {why}"),
-            }
-        );
+        println!("{name}: {}", result.line());
         self.steps.push(Step { name, result });
     }
 
@@ -229,6 +236,22 @@ impl Acceptance {
             })
         });
         kept
+    }
+
+    /// The burn-in's worker beside PyTorch, on the first GPU.
+    fn cuda(&mut self, kit: &Path, snapshot: Option<&Value>, limit: Duration) -> String {
+        let gpu = snapshot
+            .and_then(|snapshot| snapshot["gpus"].as_array()?.first())
+            .and_then(|gpu| gpu["pci"].as_str()?.parse().ok());
+        let Some(gpu) = gpu else {
+            self.step("burn-in on the GPU", || {
+                Ok(StepResult::NotRun("no GPU was read".to_owned()))
+            });
+            return String::new();
+        };
+        let came = cuda::run(&cuda::Options::new(kit, &self.out, gpu, limit));
+        self.steps.extend(came.steps);
+        came.text
     }
 
     fn check(&mut self) {

@@ -120,8 +120,9 @@ struct Sweep<'g> {
     pieces: Vec<Piece>,
     log: ErrorLog,
     write: Kernel,
-    verify: Kernel,
-    turn: Kernel,
+    /// Straight, and in random order.
+    verify: [Kernel; 2],
+    turn: [Kernel; 2],
     second: Second,
     numbers: Numbers,
 }
@@ -175,11 +176,9 @@ pub fn run(gpu: &Gpu, seed: u64, wanted: &Wanted, report: &mut Report) -> Result
     gpu.board.phase("taking memory");
     let kernel = |name| gpu.kernel(name, 256, 0);
     let (log, second) = (ErrorLog::new(gpu)?, Second::new(gpu)?);
-    let (write, verify, turn) = (
-        kernel("memory_write")?,
-        kernel("memory_verify")?,
-        kernel("memory_turn")?,
-    );
+    let write = kernel("memory_write")?;
+    let verify = [kernel("memory_verify")?, kernel("memory_verify_random")?];
+    let turn = [kernel("memory_turn")?, kernel("memory_turn_random")?];
     report.asked = gpu.context.free_bytes().map_err(|error| gpu.stop(error))?;
     let pieces = take(gpu, wanted.share)?;
     let taken: u64 = pieces.iter().map(|piece| piece.memory.bytes()).sum();
@@ -263,10 +262,11 @@ impl Sweep<'_> {
         after: u64,
     ) -> Result<f64, Stop> {
         let gpu = self.gpu;
+        let random = usize::from(order == Order::Random);
         let kernel = match act {
             Act::Write => &self.write,
-            Act::Verify => &self.verify,
-            Act::Turn => &self.turn,
+            Act::Verify => &self.verify[random],
+            Act::Turn => &self.turn[random],
         };
         let begin = gpu.mark()?;
         let mut flow = Flow::new(gpu);
@@ -288,11 +288,7 @@ impl Sweep<'_> {
                 written_mask: after,
                 errors: self.log.address(),
                 factor,
-                order: match order {
-                    Order::Upwards => 0,
-                    Order::Downwards => 1,
-                    Order::Random => 2,
-                },
+                order: u32::from(order == Order::Downwards),
                 bits: u64::BITS - units.saturating_sub(1).leading_zeros(),
             };
             gpu.launch(kernel, units.div_ceil(TILE_UNITS), &args)?;

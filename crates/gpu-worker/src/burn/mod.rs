@@ -17,6 +17,7 @@ mod hostlink;
 mod log;
 mod memory;
 mod operands;
+mod oracle;
 mod pattern;
 mod peerlink;
 mod power;

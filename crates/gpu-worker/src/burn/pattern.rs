@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn it_is_the_function_of_the_kernels() {
-        let mut words = vec![0; 1024];
+        let mut words = vec![0; 4096];
         cupel_fake_driver::kernel_pattern(9, 5000, &mut words);
         for (index, is) in (5000..).zip(&words) {
             assert_eq!(word(9, index), *is, "{index}");

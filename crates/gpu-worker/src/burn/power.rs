@@ -260,7 +260,7 @@ impl<'g> Load<'g> {
             return Ok(self.products.beside_bytes(rate));
         };
         // A part of the piece, so that the product does not wait for all of it.
-        let units = (args.units * u64::from(rate) / 48).max(1);
+        let units = (args.units * u64::from(rate) / 48 / 32).max(1) * 32;
         let part = MemoryArgs { units, ..args };
         let blocks = [
             verify

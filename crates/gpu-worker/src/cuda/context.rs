@@ -32,6 +32,9 @@ pub struct Context {
     device: Device,
     handle: *mut c_void,
     module: *mut c_void,
+    /// The image as the driver was given it. It may look again when it loads a kernel at its first
+    /// use.
+    loaded: Vec<u64>,
     /// What it is.
     pub about: CudaGpu,
     /// What it runs.
@@ -81,6 +84,7 @@ impl Context {
             device,
             handle,
             module: std::ptr::null_mut(),
+            loaded: Vec::new(),
             about: CudaGpu {
                 pci,
                 name,
@@ -108,9 +112,10 @@ impl Context {
             whole[..bytes.len()].copy_from_slice(bytes);
             *word = u64::from_ne_bytes(whole);
         }
+        self.loaded = aligned;
         let mut module = std::ptr::null_mut();
         let cuda = &self.cuda;
-        call!(cuda.cuModuleLoadData(&raw mut module, aligned.as_ptr().cast()))?;
+        call!(cuda.cuModuleLoadData(&raw mut module, self.loaded.as_ptr().cast()))?;
         self.module = module;
         Ok(())
     }

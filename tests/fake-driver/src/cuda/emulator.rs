@@ -167,7 +167,8 @@ pub fn kernel_layout() -> Vec<usize> {
     }
 }
 
-/// The pattern as the kernels write it, from word `first`. `words` is as long as a multiple of 64.
+/// The pattern as the kernels write it, from word `first`. `words` is as long as a multiple of 2048: a
+/// block writes as many at once.
 pub fn kernel_pattern(seed: u64, first: u64, words: &mut [u64]) {
     /// `struct memory_args`.
     #[repr(C)]

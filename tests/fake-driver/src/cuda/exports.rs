@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::emulator::{self, Launch};
+use super::launch::{Config, copy, run};
 use super::{faults, gpus};
 use crate::fault;
 use crate::state::State;
@@ -21,12 +22,12 @@ const NOT_INITIALIZED: c_int = 3;
 const NO_DEVICE: c_int = 100;
 const INVALID_DEVICE: c_int = 101;
 const INVALID_IMAGE: c_int = 200;
-const INVALID_CONTEXT: c_int = 201;
+pub(super) const INVALID_CONTEXT: c_int = 201;
 const PEER_ACCESS_UNSUPPORTED: c_int = 217;
-const INVALID_HANDLE: c_int = 400;
+pub(super) const INVALID_HANDLE: c_int = 400;
 const NOT_FOUND: c_int = 500;
 const NOT_READY: c_int = 600;
-const LAUNCH_FAILED: c_int = 719;
+pub(super) const LAUNCH_FAILED: c_int = 719;
 
 static INITIALISED: AtomicU32 = AtomicU32::new(0);
 static NEXT: AtomicUsize = AtomicUsize::new(1);
@@ -35,12 +36,6 @@ static NEXT: AtomicUsize = AtomicUsize::new(1);
 static EVENTS: Mutex<Events> = Mutex::new(BTreeMap::new());
 
 type Events = BTreeMap<usize, (u32, Option<u64>)>;
-
-/// What a launch takes, nanoseconds.
-const LAUNCH_NS: u64 = 1_000_000;
-/// What a copy takes at least, and bytes that it copies in a nanosecond.
-const COPY_NS: u64 = 10_000;
-const COPY_BYTES: u64 = 50;
 
 thread_local! {
     static CURRENT: Cell<Option<u32>> = const { Cell::new(None) };
@@ -55,7 +50,7 @@ fn handle(number: usize) -> *mut c_void {
 }
 
 /// The GPU behind a context or a module.
-fn index_of(of: *const c_void) -> Option<u32> {
+pub(super) fn index_of(of: *const c_void) -> Option<u32> {
     u32::try_from(number(of).checked_sub(1)?).ok()
 }
 
@@ -76,7 +71,7 @@ fn enter(call: &str, gpu: Option<u32>) -> Result<Arc<State>, c_int> {
 }
 
 /// As [`enter`], of the current context.
-fn enter_current(call: &str) -> Result<(Arc<State>, u32), c_int> {
+pub(super) fn enter_current(call: &str) -> Result<(Arc<State>, u32), c_int> {
     let gpu = CURRENT.get().ok_or(INVALID_CONTEXT)?;
     enter(call, Some(gpu)).map(|book| (book, gpu))
 }
@@ -548,82 +543,6 @@ exports! {
     }
 }
 
-/// `CUlaunchConfig`.
-#[repr(C)]
-pub struct Config {
-    grid: [c_uint; 3],
-    block: [c_uint; 3],
-    shared: c_uint,
-    stream: *mut c_void,
-    attributes: *const Attribute,
-    attribute_count: c_uint,
-}
-
-/// `CUlaunchAttribute`.
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-pub struct Attribute {
-    id: c_uint,
-    padding: c_uint,
-    value: [c_uint; 16],
-}
-
 fn events() -> std::sync::MutexGuard<'static, Events> {
     EVENTS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Copies bytes of the process.
-fn copy(call: &str, to: u64, from: u64, bytes: usize, output: u64) -> Result<(), c_int> {
-    let (book, index) = enter_current(call)?;
-    let mut gpus = gpus::all();
-    let gpu = gpus.get_mut(&index).ok_or(INVALID_CONTEXT)?;
-    let around = faults::before(&book, gpu, index, call, output);
-    let at = |address: u64| usize::try_from(address).unwrap_or(0);
-    let source = std::ptr::with_exposed_provenance::<u8>(at(from));
-    let target = std::ptr::with_exposed_provenance_mut::<u8>(at(to));
-    // SAFETY: the caller of the C function gives addresses of as many bytes.
-    unsafe { std::ptr::copy(source, target, bytes) };
-    gpu.nanoseconds += faults::after(gpu, &around) + COPY_NS + bytes as u64 / COPY_BYTES;
-    gpu.lost.map_or(Ok(()), Err)
-}
-
-/// Runs a kernel.
-///
-/// # Safety
-/// `parameters` points to the address of the kernel's structure, whose addresses are live.
-unsafe fn run(
-    call: &str,
-    function: *mut c_void,
-    launch: Launch,
-    parameters: *mut *mut c_void,
-) -> Result<(), c_int> {
-    let (book, index) = enter_current(call)?;
-    let kernel = index_of(function)
-        .and_then(emulator::numbered)
-        .ok_or(INVALID_HANDLE)?;
-    // SAFETY: every kernel has one parameter; the caller gives its address.
-    let args = unsafe { parameters.read() };
-    // SAFETY: the output's address is a field of the structure.
-    let output = unsafe { args.byte_add(kernel.output).cast::<u64>().read_unaligned() };
-    let mut gpus = gpus::all();
-    let gpu = gpus.get_mut(&index).ok_or(INVALID_CONTEXT)?;
-    if gpu.hung {
-        return Ok(());
-    }
-    let around = faults::before(&book, gpu, index, kernel.name, output);
-    let launch = Launch {
-        multiprocessors: book.cuda.multiprocessors,
-        ..launch
-    };
-    // SAFETY: as the caller promises.
-    let ran = unsafe { emulator::run(kernel, args, launch) };
-    gpu.nanoseconds += faults::after(gpu, &around) + LAUNCH_NS;
-    if let Err(why) = ran {
-        use std::io::Write;
-        // For whoever reads the test's output; a GPU would only say that the launch failed.
-        let _ = writeln!(std::io::stderr(), "emulator: {why}");
-        gpu.lost = Some(LAUNCH_FAILED);
-        return Err(LAUNCH_FAILED);
-    }
-    gpu.lost.map_or(Ok(()), Err)
 }

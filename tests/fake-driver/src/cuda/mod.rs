@@ -13,5 +13,6 @@ mod emulator;
 mod exports;
 mod faults;
 mod gpus;
+mod launch;
 
 pub use emulator::{kernel_layout, kernel_pattern};
