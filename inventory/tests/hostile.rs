@@ -58,7 +58,7 @@ async fn bombs_are_refused_early_and_memory_stays_bounded() {
     let spaces = bomb(REPORT_BYTES_EXPANDED - (1 << 20));
     let before = most_memory();
     let mut all = tokio::task::JoinSet::new();
-    for index in 0..32 {
+    for index in 0..16 {
         let inventory = std::sync::Arc::clone(&inventory);
         let body = if index % 2 == 0 {
             many.clone()

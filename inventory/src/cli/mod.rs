@@ -114,12 +114,13 @@ async fn open(global: &GlobalArgs) -> anyhow::Result<Store> {
 
 /// Schemas of other versions are refused, not failed.
 fn refused(error: store::Error) -> anyhow::Error {
-    match error {
-        store::Error::Newer { .. } | store::Error::Older { .. } => {
-            exit::Refused(error.to_string()).into()
-        }
-        other => other.into(),
+    if matches!(
+        error,
+        store::Error::Newer { .. } | store::Error::Older { .. }
+    ) {
+        return exit::Refused(error.to_string()).into();
     }
+    error.into()
 }
 
 fn logging(verbosity: u8) -> anyhow::Result<()> {
@@ -194,7 +195,9 @@ mod tests {
     #[test]
     fn the_tree_is_sound_and_its_help_is_narrow() {
         command().debug_assert();
-        let mut all = vec![command()];
+        let mut root = command();
+        root.build();
+        let mut all = vec![root];
         while let Some(mut one) = all.pop() {
             all.extend(one.get_subcommands().cloned());
             let help = one.render_long_help().to_string();

@@ -164,9 +164,10 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<ExpectedEntry>, Vec<ListMistake>> {
 
 fn broken(error: &csv::Error) -> ListMistake {
     let line = error.position().map(csv::Position::line);
-    let detail = match error.kind() {
-        csv::ErrorKind::Utf8 { .. } => "is not UTF-8".to_owned(),
-        _ => error.to_string(),
+    let detail = if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) {
+        "is not UTF-8".to_owned()
+    } else {
+        error.to_string()
     };
     ListMistake {
         line,

@@ -81,7 +81,7 @@ pub struct Full {
     pub parts: Vec<SeenPart>,
     /// Digest of `parts`.
     pub parts_digest: Vec<u8>,
-    /// Verdict, findings with memory counted in.
+    /// The verdict of the judgement, which is the one that heartbeats have.
     pub verdict: Verdict,
     /// Every finding that is not cleared.
     pub findings: Vec<RawFinding>,

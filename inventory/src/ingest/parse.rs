@@ -217,16 +217,6 @@ fn finding(raw: &RawValue, at: &str) -> Result<RawFinding, Refusal> {
     })
 }
 
-/// The verdict of a full report: its judgement, and what is remembered beside it.
-fn verdict_of(check: &CheckReport, findings: &[RawFinding]) -> Verdict {
-    let remembered: Vec<_> = findings
-        .iter()
-        .map(|finding| finding.tracked.finding.clone())
-        .collect();
-    let unknown = check.verdict == Verdict::Unknown;
-    check.verdict.max(Verdict::of(&remembered, unknown))
-}
-
 fn full(json: &str, node: &str) -> Result<IncomingBody, Refusal> {
     let body: FullBody<'_> = typed(json, "body")?;
     short("body.hash", &body.hash, LONGEST_NAME)?;
@@ -256,7 +246,7 @@ fn full(json: &str, node: &str) -> Result<IncomingBody, Refusal> {
         identity: Identity::of(&snapshot, check.platform.as_deref()),
         parts_digest: digest_of(&parts),
         parts,
-        verdict: verdict_of(&check, &findings),
+        verdict: check.verdict,
         findings,
         coverage: check.coverage,
         snapshot: compressed,

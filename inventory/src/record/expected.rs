@@ -4,36 +4,38 @@ use cupel_model::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::settings::NAME;
+
 /// One node that should be there. Fields but the serial may be null.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedEntry {
     /// Serial number of the chassis, as on its label.
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = NAME))]
     pub chassis_serial: String,
     /// Name of the platform.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = NAME))]
     pub platform: Option<String>,
     /// Host name.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = NAME))]
     pub hostname: Option<String>,
     /// Region.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = NAME))]
     pub region: Option<String>,
     /// Site.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = NAME))]
     pub site: Option<String>,
     /// Row.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = NAME))]
     pub row: Option<String>,
     /// Rack.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = NAME))]
     pub rack: Option<String>,
     /// Lowest unit that it fills, counted from 1 at the bottom.
     #[serde(default)]
@@ -45,11 +47,11 @@ pub struct ExpectedEntry {
     pub height_units: Option<u32>,
     /// NVLink domain.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = NAME))]
     pub nvlink_domain: Option<String>,
     /// Ids of the switches above it: leaf, spine, core.
     #[serde(default)]
-    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 128)))]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 128), regex(pattern = NAME)))]
     pub switch_path: Option<Vec<String>>,
 }
 

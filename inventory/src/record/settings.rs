@@ -8,6 +8,9 @@ use cupel_model::wire::Lifecycle;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// What a name looks like: no control characters.
+pub(super) const NAME: &str = r"^[^\x00-\x1f\x7f-\x9f]+$";
+
 /// What of a node is to be set. Not given: it stays; null: it is unset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -18,7 +21,7 @@ pub struct NodePatch {
     pub lifecycle: Option<Lifecycle>,
     /// Name of the firmware baseline.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128), regex(pattern = NAME))]
     pub baseline: Option<Option<String>>,
     /// Until when silence is expected.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
@@ -26,15 +29,15 @@ pub struct NodePatch {
     pub silence_until: Option<Option<Timestamp>>,
     /// Account that it is reserved for.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128), regex(pattern = NAME))]
     pub account: Option<Option<String>>,
     /// Project.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128), regex(pattern = NAME))]
     pub project: Option<Option<String>>,
     /// Instance id.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128), regex(pattern = NAME))]
     pub instance: Option<Option<String>>,
     /// Whether work runs on it.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
@@ -46,19 +49,19 @@ pub struct NodePatch {
     pub handover_at: Option<Option<Timestamp>>,
     /// Region; goes before the expected list.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128), regex(pattern = NAME))]
     pub region: Option<Option<String>>,
     /// Site; goes before the expected list.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128), regex(pattern = NAME))]
     pub site: Option<Option<String>>,
     /// Row; goes before the expected list.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128), regex(pattern = NAME))]
     pub row: Option<Option<String>>,
     /// Rack; goes before the expected list.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128), regex(pattern = NAME))]
     pub rack: Option<Option<String>>,
     /// Lowest unit, counted from 1 at the bottom; goes before the expected list.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
@@ -70,14 +73,14 @@ pub struct NodePatch {
     pub height_units: Option<Option<u32>>,
     /// NVLink domain; goes before the expected list and what the GPUs tell.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>", length(min = 1, max = 128))]
+    #[schemars(with = "Option<String>", length(min = 1, max = 128), regex(pattern = NAME))]
     pub nvlink_domain: Option<Option<String>>,
     /// Ids of the switches above it: leaf, spine, core; goes before the expected list.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schemars(
         with = "Option<Vec<String>>",
         length(min = 1, max = 8),
-        inner(length(min = 1, max = 128))
+        inner(length(min = 1, max = 128), regex(pattern = NAME))
     )]
     pub switch_path: Option<Option<Vec<String>>>,
 }

@@ -76,6 +76,9 @@ pub fn matches(asked: &HeaderMap, etag: &str) -> bool {
         })
 }
 
+/// What `If-Match` looks like: `*`, or an ETag of which the revision counts.
+pub const IF_MATCH: &str = r#"^(\*|"r[0-9]{1,18}(\.[0-9a-f]{1,64})?")$"#;
+
 /// What `If-Match` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfMatch {
@@ -92,7 +95,7 @@ impl IfMatch {
     /// report.
     ///
     /// # Errors
-    /// 412 for what cannot be an ETag of this server.
+    /// 400 for what cannot be an ETag of this inventory.
     pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let Some(value) = headers.get(header::IF_MATCH) else {
             return Ok(Self::Absent);
@@ -107,7 +110,10 @@ impl IfMatch {
             .and_then(|rest| rest.split('.').next())
             .and_then(|digits| digits.parse().ok());
         revision.map(Self::Revision).ok_or_else(|| {
-            changed("If-Match is no ETag of this inventory; take it from the answer to a GET")
+            Problem::parameter(
+                "If-Match",
+                "If-Match is no ETag of this inventory; take it from the answer to a GET",
+            )
         })
     }
 

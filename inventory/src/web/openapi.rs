@@ -31,14 +31,13 @@ fn to_input(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for (key, inner) in map.iter_mut() {
-                match inner {
-                    Value::String(text) if key == "$ref" => {
-                        let start = format!("#{SCHEMAS}/");
-                        if let Some(name) = text.strip_prefix(&start) {
-                            *text = format!("{start}{INPUT}{name}");
-                        }
+                let start = format!("#{SCHEMAS}/");
+                let name = inner.as_str().and_then(|text| text.strip_prefix(&start));
+                match name {
+                    Some(name) if key == "$ref" => {
+                        *inner = format!("{start}{INPUT}{name}").into();
                     }
-                    other => to_input(other),
+                    Some(_) | None => to_input(inner),
                 }
             }
         }
@@ -89,9 +88,13 @@ impl Writer {
             }
         }
         for header in &about.headers {
+            let mut schema = json!({ "type": "string" });
+            if let Some(pattern) = header.pattern {
+                schema["pattern"] = pattern.into();
+            }
             list.push(json!({
-                "name": header.name, "in": "header", "required": false,
-                "description": header.about, "schema": { "type": "string", "maxLength": 256 }
+                "name": header.name, "in": "header", "required": header.required,
+                "description": header.about, "schema": schema
             }));
         }
         list
@@ -243,6 +246,25 @@ fn problems(about: &About) -> Vec<StatusCode> {
     all
 }
 
+/// What is asked of a report beyond what its type says.
+fn tighten(name: &str, schema: &mut Value) {
+    match name {
+        // Whatever RFC 3339 allows is read; one form is written.
+        "Timestamp" => *schema = json!({ "type": "string", "format": "date-time" }),
+        "Report" => {
+            for id in ["node", "boot"] {
+                schema["properties"][id]["pattern"] = crate::name::ID_PATTERN.into();
+            }
+            schema["properties"]["schema_version"]["const"] = cupel_model::SCHEMA_VERSION.into();
+            schema["properties"]["sequence"]["maximum"] = (1_u64 << 53).into();
+            let positive = json!({ "type": "number", "exclusiveMinimum": 0 });
+            schema["properties"]["uptime_seconds"] = json!({ "type": "number", "minimum": 0 });
+            schema["properties"]["next_within_seconds"] = positive;
+        }
+        _ => {}
+    }
+}
+
 /// The description of these routes.
 pub fn describe<'a>(routes: impl Iterator<Item = &'a About>) -> Value {
     let mut writer = Writer {
@@ -262,6 +284,7 @@ pub fn describe<'a>(routes: impl Iterator<Item = &'a About>) -> Value {
     let mut schemas = writer.output.take_definitions(true);
     for (name, mut schema) in writer.input.take_definitions(true) {
         to_input(&mut schema);
+        tighten(&name, &mut schema);
         schemas.insert(format!("{INPUT}{name}"), schema);
     }
     schemas.sort_keys();

@@ -20,7 +20,6 @@ use super::guard::{Caller, forbidden};
 use super::problem::{Mistake, Problem, chain};
 use super::{App, answer, body};
 use crate::ingest::{self, Encoding, ExpandError, Incoming, Refusal};
-use crate::store;
 
 /// Reports up to this size are taken apart at once; larger ones wait for their turn.
 const LIGHT: usize = 64 << 10;
@@ -93,12 +92,7 @@ async fn take(
                 // Nodes that cannot report now are not silent by their own fault.
                 super::watch::forgive(app);
             }
-            return Err(match error {
-                store::Error::Busy => {
-                    Problem::busy("too many reports wait to be stored; try again")
-                }
-                other => other.into(),
-            });
+            return Err(error.into());
         }
     };
     let _ = app.0.reported.send(node);

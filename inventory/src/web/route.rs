@@ -57,6 +57,10 @@ pub struct Reads {
     pub name: &'static str,
     /// What it is for.
     pub about: &'static str,
+    /// What it looks like, as a pattern; anything without one.
+    pub pattern: Option<&'static str>,
+    /// Whether it must be there.
+    pub required: bool,
 }
 
 /// What is known of a route beside its handler.
@@ -193,7 +197,24 @@ impl Route {
     /// A header that it reads.
     #[must_use]
     pub fn header(mut self, name: &'static str, about: &'static str) -> Self {
-        self.about.headers.push(Reads { name, about });
+        self.about.headers.push(Reads {
+            name,
+            about,
+            pattern: None,
+            required: false,
+        });
+        self
+    }
+
+    /// `If-Match`: which state is to be changed.
+    #[must_use]
+    pub fn if_match(mut self, about: &'static str, required: bool) -> Self {
+        self.about.headers.push(Reads {
+            name: "If-Match",
+            about,
+            pattern: Some(super::answer::IF_MATCH),
+            required,
+        });
         self
     }
 

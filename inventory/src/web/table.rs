@@ -53,7 +53,7 @@ fn writing() -> Vec<Route> {
                  with a mistake is refused whole.",
             )
             .query::<expected::PutQuery>()
-            .header("If-Match", "ETag of the list that is meant, or `*`")
+            .if_match("ETag of the list that is meant, or `*`", false)
             .takes::<Vec<ExpectedEntry>>(&["application/json"])
             .takes_text("text/csv")
             .gives::<ExpectedChange>("what the list changed")
@@ -64,7 +64,7 @@ fn writing() -> Vec<Route> {
                 "Fields that are not given stay; null unsets. Of the ETag only the revision in front \
                  counts, so that a report meanwhile is no obstacle.",
             )
-            .header("If-Match", "ETag of the node's record, or `*`")
+            .if_match("ETag of the node's record, or `*`", true)
             .takes::<NodePatch>(&["application/merge-patch+json", "application/json"])
             .gives::<NodeRecord>("the node after it")
             .problems(&[412, 428]),

@@ -141,6 +141,15 @@ fn change(
     })
 }
 
+/// The event that an entry is about.
+fn event(happened: Happened) -> Option<cupel_model::wire::NodeEvent> {
+    if let Happened::Event { event } = happened {
+        Some(*event)
+    } else {
+        None
+    }
+}
+
 async fn changes(app: &App, id: &str) -> Result<Vec<FindingChange>, Problem> {
     let want = Want {
         after: None,
@@ -154,7 +163,13 @@ async fn changes(app: &App, id: &str) -> Result<Vec<FindingChange>, Problem> {
     for entry in page.items {
         let key = match &entry.happened {
             Happened::Finding { ticket, .. } => ticket.trim_start_matches('F').parse().ok(),
-            _ => None,
+            Happened::Verdict { .. }
+            | Happened::Boot { .. }
+            | Happened::Bringup { .. }
+            | Happened::Event { .. }
+            | Happened::Part { .. }
+            | Happened::Record { .. }
+            | Happened::Stopping { .. } => None,
         };
         let finding = match key {
             Some(key) => app.store().finding(key).await?,
@@ -239,10 +254,7 @@ async fn found(app: &App, caller: &Caller, record: NodeRecord) -> Result<String,
         events: events
             .items
             .into_iter()
-            .filter_map(|entry| match entry.happened {
-                Happened::Event { event } => Some(*event),
-                _ => None,
-            })
+            .filter_map(|entry| event(entry.happened))
             .collect(),
         events_kept: store.history_count(&id, HistoryKind::Event).await?,
         bringup: record.bringup.clone(),
