@@ -5,6 +5,7 @@
 //! - The report is written anew after each job; it holds what was run and nothing else.
 //! - A tool that is missing is said, and its jobs are reported as not run.
 
+mod fleet;
 mod fuzz;
 mod report;
 mod timing;
@@ -51,6 +52,10 @@ enum Kind {
     Repeats,
     /// The decoder's throughput and the time of `cupel check`
     Timing,
+    /// From a line of the kernel log to the inventory
+    Latency,
+    /// Reports of 12,500 nodes, and the pages afterwards
+    Ingest,
 }
 
 /// What came of a job.
@@ -90,6 +95,7 @@ const REPEATED: &[(&str, &str, u32)] = &[
     ("scenarios", "healthy", 1),
     ("bringup", "kill", 10),
     ("burn_in", "clean", 10),
+    ("fleet_chaos", "killed", 1),
 ];
 
 /// Runs the jobs and writes the report.
@@ -106,6 +112,12 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
     if wanted(Kind::Timing) {
         soak.take("decode throughput", || timing::decode(workspace))?;
         soak.take("check, 8 simulated GPUs", || timing::check(workspace))?;
+    }
+    if wanted(Kind::Latency) {
+        soak.take("latency", || fleet::latency(workspace))?;
+    }
+    if wanted(Kind::Ingest) {
+        soak.take("ingest, 12500 nodes", || fleet::ingest(workspace))?;
     }
     if wanted(Kind::Fuzz) {
         fuzz::run(

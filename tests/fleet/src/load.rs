@@ -219,8 +219,7 @@ pub fn first_reports(template: &Template, plan: &Plan, api: &Api) -> Result<Figu
     })
 }
 
-/// Sends heartbeats of all nodes; two of a hundred tell of a finding instead, one of two hundred
-/// of everything.
+/// Sends heartbeats of all nodes; two of a hundred tell of a finding instead, one of everything.
 ///
 /// # Errors
 /// As [`first_reports`].
@@ -229,9 +228,9 @@ pub fn heartbeats(template: &Template, plan: &Plan, api: &Api) -> Result<Figures
     for round in 0..plan.rounds {
         let sequence = 2000 + u64::from(round);
         all.add(rounds(plan, api, 1, |node| {
-            let text = match node.wrapping_add(round * 7) % 200 {
-                0..4 => &template.changes,
-                4 => &template.full,
+            let text = match node.wrapping_add(round * 7) % 100 {
+                0 | 1 => &template.changes,
+                2 => &template.full,
                 _ => &template.heartbeat,
             };
             Template::made(text, node, sequence)
