@@ -14,7 +14,7 @@ use super::gpu::{Flow, Gpu, Kernel};
 use super::log::ErrorLog;
 use super::memory::{self, Piece};
 use super::pattern::Numbers;
-use super::product::Checks;
+use super::product::{Checks, spoil};
 use super::products::{Beside, Products};
 use super::report::{Report, Stop};
 use super::sensor::Sensor;
@@ -161,6 +161,7 @@ impl<'g> Load<'g> {
         let result = gpu.memory(products.result_bytes())?;
         let mut checks = Checks::new(gpu, wanted.seed)?;
         products.fill(gpu, Operands::Random, wanted.seed)?;
+        spoil(gpu, &golden)?;
         products.multiply(gpu, &golden, Beside::default())?;
         gpu.finish()?;
         checks.agree(gpu, &mut products, &golden, &result, report)?;
@@ -207,6 +208,7 @@ impl<'g> Load<'g> {
     fn step(&mut self, seconds: f64, rate: u32, mut look: impl FnMut()) -> Result<Step, Stop> {
         let gpu = self.gpu;
         let begun = Instant::now();
+        spoil(gpu, &self.result)?;
         let begin = gpu.mark()?;
         let mut flow = Flow::new(gpu);
         let (mut products, mut beside_bytes) = (0, 0.0);

@@ -74,12 +74,8 @@ pub fn run(gpu: &Gpu, wanted: &Wanted, report: &mut Report) -> Result<(), Stop> 
     let result = gpu.memory(products.result_bytes())?;
     let mut checks = Checks::new(gpu, wanted.seed)?;
     products.fill(gpu, wanted.operands, wanted.seed)?;
-    // What is not written stays a NaN.
-    for memory in [&golden, &result] {
-        memory
-            .fill(0xff, &gpu.stream)
-            .map_err(|error| gpu.stop(error))?;
-    }
+    spoil(gpu, &golden)?;
+    spoil(gpu, &result)?;
     products.multiply(gpu, &golden, Beside::default())?;
     gpu.finish()?;
     report.asked += 1;
@@ -105,6 +101,8 @@ pub fn run(gpu: &Gpu, wanted: &Wanted, report: &mut Report) -> Result<(), Stop> 
             .phase(format!("{} product {number}", wanted.element.name()));
         products.shuffle(number);
         report.asked += 1;
+        // What the last product left there is right: a write that is lost must not go unseen.
+        spoil(gpu, &result)?;
         let begin = gpu.mark()?;
         products.multiply(gpu, &result, Beside::default())?;
         let end = gpu.mark()?;
@@ -128,6 +126,16 @@ pub fn run(gpu: &Gpu, wanted: &Wanted, report: &mut Report) -> Result<(), Stop> 
         "TFLOP/s",
     );
     Ok(())
+}
+
+/// What is not written from here on is a NaN.
+///
+/// # Errors
+/// The driver's.
+pub fn spoil(gpu: &Gpu, result: &DeviceMemory) -> Result<(), Stop> {
+    result
+        .fill(0xff, &gpu.stream)
+        .map_err(|error| gpu.stop(error))
 }
 
 /// The rate of products alone.
@@ -211,6 +219,7 @@ impl Checks {
         for attempt in 1..4 {
             gpu.board.phase("two products that agree");
             products.shuffle(attempt);
+            spoil(gpu, result)?;
             products.multiply(gpu, result, Beside::default())?;
             let found = self.compare(gpu, golden, result, products.result_bytes())?;
             report.asked += 1;
@@ -220,6 +229,7 @@ impl Checks {
             }
             self.tell(gpu, products, &found, "one of two first products", report)?;
             products.shuffle(attempt + 1);
+            spoil(gpu, golden)?;
             products.multiply(gpu, golden, Beside::default())?;
             gpu.finish()?;
         }
@@ -241,6 +251,7 @@ impl Checks {
         report: &mut Report,
     ) -> Result<(), Stop> {
         gpu.board.phase("planted faults");
+        spoil(gpu, result)?;
         products.multiply(gpu, result, Beside::default())?;
         gpu.finish()?;
         // Words of 4 bytes, whatever the element: that is what is compared.

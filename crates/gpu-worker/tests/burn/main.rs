@@ -5,5 +5,6 @@
 
 mod clean;
 mod cuda_results;
+mod detection;
 mod faults;
 mod worker;
