@@ -47,8 +47,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a program with nothing but this environment. Both its outputs are appended to files:
-    /// `LOG` (standard error) and `LOG.out`.
+    /// Starts a program with nothing but this environment, in the directory of its log. Both its
+    /// outputs are appended to files: `LOG` (standard error) and `LOG.out`.
     ///
     /// # Errors
     /// It could not be started.
@@ -75,6 +75,7 @@ impl Running {
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .envs(environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(log.parent().unwrap_or(Path::new("/")))
             .stdin(Stdio::null())
             .stdout(append(&log.with_extension("out"))?)
             .stderr(append(log)?)
