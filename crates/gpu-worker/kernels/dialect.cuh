@@ -107,8 +107,10 @@ DEVICE void store32(u64 address, u32 v) {
 DEVICE void store64(u64 address, u64 v) {
     asm volatile("st.global.u64 [%0], %1;" ::"l"(address), "l"(v) : "memory");
 }
-DEVICE void store_float2(u64 address, float a, float b) {
-    asm volatile("st.global.cs.v2.f32 [%0], {%1, %2};" ::"l"(address), "f"(a), "f"(b) : "memory");
+DEVICE void store_float4(u64 address, float a, float b, float c, float d) {
+    asm volatile("st.global.cs.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(address), "f"(a), "f"(b),
+                 "f"(c), "f"(d)
+                 : "memory");
 }
 DEVICE u64 atomic_add(u64 address, u64 v) {
     u64 before;
@@ -123,6 +125,16 @@ DEVICE u32 float_bits(float f) { return __float_as_uint(f); }
 DEVICE u64 double_bits(double f) { return (u64)__double_as_longlong(f); }
 DEVICE float fma_float(float a, float b, float c) { return __fmaf_rn(a, b, c); }
 DEVICE double fma_double(double a, double b, double c) { return __fma_rn(a, b, c); }
+
+// The value of the lane whose number differs by exclusive or with `mask`; all lanes of the warp.
+// Volatile, so that it stays where it is: moved up, many of them at once want registers.
+DEVICE float shuffle_xor(float value, u32 mask) {
+    float other;
+    asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;"
+                 : "=f"(other)
+                 : "f"(value), "r"(mask));
+    return other;
+}
 
 // ---- shared memory: by 32-bit address ----
 

@@ -173,17 +173,17 @@ KERNEL(HOPPER_NAME, hopper_args, HOPPER_THREADS, 1) {
                 }
             }
             wgmma_wait(0);
+            wgmma_settle(sum);
             if (thread % 128 < 2)
                 barrier_arrive_at(HOPPER_EMPTY(before), thread % 128);
 
-            // Four neighbouring lanes hold eight neighbouring columns: a sector of 32 bytes.
             u64 row = (u64)place.row * HOPPER_ROWS + (group - 1) * 64 + warp * 16 + lane / 4;
-            u64 column = (u64)place.column * HOPPER_COLUMNS + lane % 4 * 2;
+            u64 column = (u64)place.column * HOPPER_COLUMNS;
             u64 to = args.gemm.c + (row * args.gemm.columns + column) * 4;
-            UNROLL for (u32 i = 0; i < 32; i++) {
-                store_float2(to + i * 32, sum[i * 4], sum[i * 4 + 1]);
-                store_float2(to + i * 32 + (u64)args.gemm.columns * 32, sum[i * 4 + 2],
-                             sum[i * 4 + 3]);
+            UNROLL for (u32 i = 0; i < 32; i += 2) {
+                store_groups(to + i * 32, lane, sum + i * 4, sum + i * 4 + 4);
+                store_groups(to + i * 32 + (u64)args.gemm.columns * 32, lane, sum + i * 4 + 2,
+                             sum + i * 4 + 6);
             }
             if (thread == 128)
                 store32(args.gemm.tile_sm + (u64)(place.row * (args.gemm.columns / HOPPER_COLUMNS) +

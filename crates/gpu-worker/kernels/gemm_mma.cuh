@@ -112,14 +112,13 @@ KERNEL(MMA_NAME, gemm_args, MMA_THREADS, 1) {
         }
     }
 
-    // Four neighbouring lanes hold eight neighbouring columns: a sector of 32 bytes.
     u64 row = (u64)place.row * MMA_ROWS + warp_row + lane / 4;
-    u64 column = (u64)place.column * MMA_COLUMNS + warp_column + lane % 4 * 2;
+    u64 column = (u64)place.column * MMA_COLUMNS + warp_column;
     UNROLL for (u32 i = 0; i < 4; i++) {
-        UNROLL for (u32 j = 0; j < 8; j++) {
+        UNROLL for (u32 j = 0; j < 8; j += 2) {
             u64 at = args.c + ((row + i * 16) * args.columns + column + j * 8) * 4;
-            store_float2(at, sum[i][j][0], sum[i][j][1]);
-            store_float2(at + (u64)args.columns * 32, sum[i][j][2], sum[i][j][3]);
+            store_groups(at, lane, sum[i][j], sum[i][j + 1]);
+            store_groups(at + (u64)args.columns * 32, lane, sum[i][j] + 2, sum[i][j + 1] + 2);
         }
     }
     if (thread == 0)

@@ -105,6 +105,14 @@ DEVICE void wgmma_commit(void) { asm volatile("wgmma.commit_group.sync.aligned;"
     "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, "   \
     "%127}"
 
+// The accumulators are what the instructions made of them, now: without it the compiler may read a
+// register before it has waited, and then it makes every matrix instruction wait.
+#define SETTLE8(d, i) asm volatile("" : ACCUMULATORS8(d, i)::"memory")
+DEVICE void wgmma_settle(float d[128]) {
+    UNROLL for (u32 i = 0; i < 128; i += 8)
+        SETTLE8(d, i);
+}
+
 // 64 x 256 (+)= 64 x 32 bytes times 32 bytes x 256, both from shared memory with the depth
 // innermost. Where `accumulate` is 0, what was in the accumulators does not count.
 DEVICE void wgmma_bf16(float d[128], u64 a, u64 b, u32 accumulate) {

@@ -163,6 +163,12 @@ static const u8 (*exchange(const void *message, u32 bytes))[32] {
     return (const u8(*)[32])warp->messages[side];
 }
 
+float shuffle_xor(float value, u32 mask) {
+    const u8(*all)[32] = exchange(&value, 4);
+    memcpy(&value, all[thread_x() % 32 ^ mask], 4);
+    return value;
+}
+
 // ---- shared memory ----
 
 u32 cluster_rank(void) { return self()->rank; }

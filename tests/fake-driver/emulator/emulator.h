@@ -49,10 +49,13 @@ DEVICE u32 load16(u64 address) { return AT(u16, address); }
 DEVICE u32 load8(u64 address) { return AT(u8, address); }
 DEVICE void store32(u64 address, u32 v) { AT(u32, address) = v; }
 DEVICE void store64(u64 address, u64 v) { AT(u64, address) = v; }
-DEVICE void store_float2(u64 address, float a, float b) {
+DEVICE void store_float4(u64 address, float a, float b, float c, float d) {
     AT(float, address) = a;
     AT(float, address + 4) = b;
+    AT(float, address + 8) = c;
+    AT(float, address + 12) = d;
 }
+float shuffle_xor(float value, u32 mask);
 // GPUs of one test may run at the same time, on memory that they share as peers.
 DEVICE u64 atomic_add(u64 address, u64 v) {
     return __atomic_fetch_add((u64 *)(size_t)address, v, __ATOMIC_RELAXED);
@@ -106,6 +109,7 @@ void tensor_load_multicast(u32 to, const struct tensor_map *map, u32 x, u32 y, u
 DEVICE void registers_give_back(u32 count) { (void)count; }
 DEVICE void registers_take(u32 count) { (void)count; }
 DEVICE void wgmma_fence(void) {}
+DEVICE void wgmma_settle(float d[128]) { (void)d; }
 void wgmma_commit(void);
 void wgmma_wait(u32 left);
 void wgmma_bf16(float d[128], u64 a, u64 b, u32 accumulate);

@@ -66,7 +66,8 @@ const TARGETS: [(&str, &str, &[&str]); 7] = [
     ("sm_86", OLD, &[]),
     ("sm_89", NEW, &["CUPEL_FP8_MMA"]),
     ("sm_90a", OLD, &[]),
-    ("sm_100a", NEW, &["CUPEL_FP8_MMA"]),
+    // Its warps have no fp8 instruction: it would be taken apart into bf16 ones.
+    ("sm_100a", NEW, &[]),
     ("sm_120a", NEW, &["CUPEL_FP8_MMA"]),
     // For GPUs that have no image of their own: the driver compiles it. The first target of the
     // first CUDA 12, so that no driver of CUDA 12 is too old for it.
@@ -310,6 +311,10 @@ fn compile(
             .with_context(|| format!("nothing was said of {file}"))?;
         for line in &told.warnings {
             println!("{file}: {line}");
+        }
+        let spills = told.kernels.iter().find(|(_, kernel)| kernel.spill_bytes > 0);
+        if let Some((kernel, _)) = spills {
+            bail!("{file}: {kernel} spills registers");
         }
         manifest.images.push(Image {
             architecture: (*architecture).to_owned(),

@@ -419,7 +419,7 @@ exports! {
         // As the images have it.
         let has = match name.as_ref() {
             "gemm_hopper_bf16" | "gemm_hopper_e4m3" => capability == (9, 0),
-            "gemm_mma_e4m3" => matches!(capability, (8, 9) | (10, 0) | (12, 0)),
+            "gemm_mma_e4m3" => matches!(capability, (8, 9) | (12, 0)),
             _ => true,
         };
         let kernel = emulator::named(&name).filter(|_| has).ok_or(NOT_FOUND)?;
