@@ -107,14 +107,17 @@ impl Tail {
 
     /// Looks at the file; says whether it is another log.
     pub(super) fn look(&mut self) -> Result<bool, ReadError> {
+        // Between two files there may be none for a moment; what is open is still read.
+        let unless_missing = |error: ReadError| error.is_missing().then_some(false).ok_or(error);
         let there = match self.root.about(PATH) {
             Ok(there) => there,
-            // Between two files there may be none for a moment; what is open is still read.
-            Err(error) if error.is_missing() => return Ok(false),
-            Err(error) => return Err(error),
+            Err(error) => return unless_missing(error),
         };
         if identity(&there) != self.identity {
-            self.file = self.root.open(PATH)?;
+            self.file = match self.root.open(PATH) {
+                Ok(file) => file,
+                Err(error) => return unless_missing(error),
+            };
             let about = about(&self.file)?;
             self.identity = identity(&about);
             self.length = length(&about);
