@@ -29,6 +29,8 @@ mod row;
 mod schema;
 mod summary;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod transaction;
 mod writer;

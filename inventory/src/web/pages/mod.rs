@@ -24,6 +24,8 @@ use crate::pages::{self, view};
 pub fn routes() -> Vec<Route> {
     let mut all = vec![
         Route::get("/", "fleetPage", fleet::fleet).page(),
+        // What a person types who cuts the end off a node's address.
+        Route::get("/nodes", "nodesPage", fleet::fleet).page(),
         Route::get(
             "/racks/{region}/{site}/{row}/{rack}",
             "rackPage",

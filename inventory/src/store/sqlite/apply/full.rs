@@ -176,7 +176,7 @@ async fn keep_snapshot(
             Some(older) => day(older)? != day(row)?,
             None => true,
         };
-        if !first_of_day || day(row)? < oldest_day {
+        if !first_of_day || day(row)? <= oldest_day {
             sqlx::query("DELETE FROM snapshots WHERE key = ?1")
                 .bind(row.int("key")?)
                 .execute(&mut *c)
