@@ -252,6 +252,11 @@ fn wrong_findings(findings: &[Value], storm: &Storm, occurrences: usize) -> Vec<
     for one in findings {
         let finding = &one["tracked"]["finding"];
         let code = finding["code"].as_str().unwrap_or_default();
+        // What a worker that is killed before its first call looks like, until the next one answers.
+        let passing = finding["confidence"] == "provisional" && !one["closed_at"].is_null();
+        if code == "gpu.driver-hung" && passing {
+            continue;
+        }
         let name = match finding["component"]["index"].as_u64() {
             Some(index) => format!("{code} {index}"),
             None => code.to_owned(),
