@@ -121,9 +121,9 @@ fn main() -> Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for path in [
         "/",
-        "/nodes",
         "/v1/nodes?limit=100",
         "/v1/summary",
+        "/v1/summary?by=rack",
         "/v1/findings?limit=100",
     ] {
         let (median, slowest, size) = asked(&api, path)?;
