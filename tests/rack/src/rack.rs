@@ -13,6 +13,8 @@ use crate::tree::Tree;
 
 /// A simulated server on disk.
 pub struct Rack {
+    platform: String,
+    node: u32,
     machine: Machine,
     tree: Tree,
     root: PathBuf,
@@ -38,6 +40,8 @@ impl Rack {
     /// An unknown platform, or the file system's.
     pub fn healthy(scenario: &Scenario, directory: &Path, fake_library: &Path) -> Result<Self> {
         let mut rack = Self {
+            platform: scenario.platform.clone(),
+            node: scenario.node,
             machine: Machine::healthy(&scenario.platform, scenario.node)?,
             tree: Tree::default(),
             root: directory.join("root"),
@@ -81,6 +85,25 @@ impl Rack {
         self.write()
     }
 
+    /// Every fault is over: the server is as it was in the beginning, in the same boot, and the
+    /// kernel log keeps what it has.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn repair(&mut self) -> Result<()> {
+        if !self.machine.driver.missing.is_empty() {
+            // Written anew, with all of its functions.
+            std::fs::remove_file(self.library())?;
+        }
+        let healthy = Machine::healthy(&self.platform, self.node)?;
+        self.machine = Machine {
+            system: self.machine.system.clone(),
+            log: std::mem::take(&mut self.machine.log),
+            ..healthy
+        };
+        self.write()
+    }
+
     fn write(&mut self) -> Result<()> {
         // The driver before the kernel's files: a reader that is woken by the log finds the
         // driver as the log says.
@@ -106,6 +129,10 @@ impl Rack {
         vec![
             ("CUPEL_ROOT".into(), self.root.clone().into()),
             ("CUPEL_NVML".into(), self.library().into()),
+            (
+                "CUPEL_CUDA".into(),
+                self.driver.join("libcuda.so.1").into(),
+            ),
         ]
     }
 }
