@@ -7,4 +7,5 @@ mod clean;
 mod cuda_results;
 mod detection;
 mod faults;
+mod real_driver;
 mod worker;

@@ -35,6 +35,7 @@ pub struct Worker {
     child: Child,
     socket: UnixStream,
     directory: TempDir,
+    libraries: PathBuf,
     next: u64,
     gpus: usize,
 }
@@ -46,6 +47,17 @@ impl Worker {
             std::fs::copy(fake_driver(), directory.path().join(name)).expect("copy");
         }
         state.write_beside(directory.path()).expect("state");
+        let libraries = directory.path().to_owned();
+        Self::of(state, directory, libraries)
+    }
+
+    /// A worker that is given the libraries of another directory.
+    pub fn with_libraries(state: &State, libraries: &std::path::Path) -> Self {
+        let directory = tempfile::tempdir().expect("directory");
+        Self::of(state, directory, libraries.to_owned())
+    }
+
+    fn of(state: &State, directory: TempDir, libraries: PathBuf) -> Self {
         let (mut socket, theirs) = UnixStream::pair().expect("socket");
         socket
             .set_read_timeout(Some(Duration::from_secs(60)))
@@ -62,6 +74,7 @@ impl Worker {
             child,
             socket,
             directory,
+            libraries,
             next: 1,
             gpus: state.gpus.len(),
         }
@@ -87,7 +100,7 @@ impl Worker {
     }
 
     pub fn start(&mut self, work: BurnWork) {
-        let path = |name: &str| self.directory.path().join(name).display().to_string();
+        let path = |name: &str| self.libraries.join(name).display().to_string();
         let job = BurnJob {
             cuda: path("libcuda.so.1"),
             nvml: Some(path("libnvidia-ml.so.1")),

@@ -1,0 +1,37 @@
+//! A real driver library, on a machine without a GPU: it is loaded, and says so cleanly.
+//!
+//! `CUPEL_REAL_DRIVER` names a directory with libcuda.so.1 and libnvidia-ml.so.1, for example of
+//! Debian's packages libcuda1 and libnvidia-ml1 (component non-free), unpacked.
+
+use std::path::PathBuf;
+
+use cupel_model::worker_burnin::{BurnEnd, BurnErrorKind, BurnWork};
+
+use crate::worker::{Worker, healthy};
+
+#[test]
+fn a_real_library_without_a_gpu_says_that_there_is_none() {
+    let Some(directory) = std::env::var_os("CUPEL_REAL_DRIVER").map(PathBuf::from) else {
+        println!("skipped: no real driver library; name its directory in CUPEL_REAL_DRIVER");
+        return;
+    };
+    let mut worker = Worker::with_libraries(&healthy(1), &directory);
+    worker.start(BurnWork::Describe);
+    let outcome = worker.outcome();
+    let BurnEnd::Failed(error) = outcome.end else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(error.call, "cuInit");
+    // No device, or no kernel module to ask: as the library has it.
+    assert!(
+        matches!(
+            error.kind,
+            BurnErrorKind::NoGpu | BurnErrorKind::NoDriver | BurnErrorKind::Lost
+        ),
+        "{error:?}"
+    );
+    assert!(error.what.starts_with("CUDA_ERROR_"), "{error:?}");
+    // And a second time, in the same process.
+    worker.start(BurnWork::Describe);
+    assert!(matches!(worker.outcome().end, BurnEnd::Failed(_)));
+}
