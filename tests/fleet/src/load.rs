@@ -48,6 +48,7 @@ pub struct Template {
     full: String,
     heartbeat: String,
     changes: String,
+    chassis: String,
 }
 
 /// What to send.
@@ -100,12 +101,12 @@ fn named(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (name, inner) in fields {
-                match inner {
-                    Value::String(text) if NAMES.contains(&name.as_str()) => {
-                        found.push(text.clone());
-                    }
-                    inner => named(inner, found),
+                if let Value::String(text) = inner
+                    && NAMES.contains(&name.as_str())
+                {
+                    found.push(text.clone());
                 }
+                named(inner, found);
             }
         }
         Value::Array(items) => items.iter().for_each(|item| named(item, found)),
@@ -185,6 +186,10 @@ impl Template {
             full,
             heartbeat,
             changes,
+            chassis: snapshot["node"]["chassis_serial"]
+                .as_str()
+                .context("a chassis serial")?
+                .to_owned(),
         })
     }
 
@@ -197,10 +202,8 @@ impl Template {
     }
 
     /// Chassis serial of a node of the fleet.
-    pub fn chassis(&self, node: u32) -> Option<String> {
-        let report: Value = serde_json::from_str(&self.full).ok()?;
-        let serial = report["body"]["snapshot"]["node"]["chassis_serial"].as_str()?;
-        Some(serial.replace(NUMBER, &format!("{node:06}")))
+    pub fn chassis(&self, node: u32) -> String {
+        format!("{}{node:06}", self.chassis)
     }
 
     /// Size of a full report before compression, in bytes.

@@ -28,7 +28,7 @@ fn a_small_fleet_reports_and_is_there() -> Result<()> {
     let nodes = page["items"].as_array().map_or(0, Vec::len);
     ensure!(nodes == 100 && page["next"].is_null(), "{nodes} nodes");
     // Each has parts of its own, and two of each hundred told of a finding in each round.
-    let chassis = template.chassis(100).unwrap_or_default();
+    let chassis = template.chassis(100);
     let found = api.json(&format!("/v1/nodes?q={chassis}"))?;
     ensure!(
         found["items"].as_array().map_or(0, Vec::len) == 1,
