@@ -71,8 +71,8 @@ impl Store {
         self.backend.retain(retention);
     }
 
-    /// Wakes up when something may have changed.
-    pub fn watch(&self) -> watch::Receiver<u64> {
+    /// Number of the newest change, and wakes up when there is a newer one.
+    pub fn watch(&self) -> watch::Receiver<i64> {
         self.backend.watch()
     }
 
@@ -135,6 +135,8 @@ ask! {
     topology(limit: u32, offset: u64) -> Topology;
     /// Changes after this one, oldest first: the kind of event, and the change.
     changes_after(id: i64, limit: u32) -> Vec<(String, Change)>;
+    /// Wakes whoever listens, if another process has changed something.
+    tell() -> ();
     /// The first and last change that are kept.
     changes_kept() -> (i64, i64);
     /// A page of the fleet, worst first.

@@ -75,7 +75,7 @@ struct Listener {
     last: i64,
     node: Option<String>,
     waiting: VecDeque<Event>,
-    changed: watch::Receiver<u64>,
+    changed: watch::Receiver<i64>,
     reported: broadcast::Receiver<Arc<str>>,
     ending: watch::Receiver<bool>,
     ends_at: Instant,

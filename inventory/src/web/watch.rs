@@ -67,6 +67,9 @@ pub async fn run(app: App) {
         }
         looked = now;
         app.sweep().await;
+        if let Err(error) = app.store().tell().await {
+            tracing::warn!("cannot tell what changed: {}", chain(&error));
+        }
         if pruned.elapsed() >= PRUNE {
             pruned = Instant::now();
             match app.store().prune().await {

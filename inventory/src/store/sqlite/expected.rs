@@ -85,7 +85,7 @@ impl Sqlite {
                 .await?;
         }
         transaction.commit().await?;
-        self.tell();
+        self.tell().await?;
         Ok(ListChanged::Done(change))
     }
 

@@ -65,7 +65,7 @@ pub struct Sqlite {
     writer: Arc<Mutex<SqliteConnection>>,
     readers: SqlitePool,
     queue: mpsc::Sender<writer::Job>,
-    changed: watch::Sender<u64>,
+    changed: watch::Sender<i64>,
     clock: Clock,
     path: PathBuf,
     retention: std::sync::RwLock<super::Retention>,
@@ -162,15 +162,20 @@ impl Sqlite {
         }
     }
 
-    /// Wakes up when something may have changed.
-    pub fn watch(&self) -> watch::Receiver<u64> {
+    /// Number of the newest change, and wakes up when there is a newer one.
+    pub fn watch(&self) -> watch::Receiver<i64> {
         self.changed.subscribe()
     }
 
-    /// Tells whoever listens that something may have changed.
-    fn tell(&self) {
-        self.changed
-            .send_modify(|count| *count = count.wrapping_add(1));
+    /// Wakes whoever listens, if there are changes that nobody was told of.
+    pub async fn tell(&self) -> Result<(), Error> {
+        let (_, newest) = self.changes_kept().await?;
+        self.changed.send_if_modified(|told| {
+            let newer = newest > *told;
+            *told = newest.max(*told);
+            newer
+        });
+        Ok(())
     }
 
     /// Ends in good order: what was accepted is written before this returns.

@@ -66,7 +66,7 @@ impl Sqlite {
         judge(c, &mut head, now, listening, Some("an operator's setting")).await?;
         tell_node(c, &head, "record", now).await?;
         transaction.commit().await?;
-        self.tell();
+        self.tell().await?;
         Ok(Patched::Done(stored + 1))
     }
 }

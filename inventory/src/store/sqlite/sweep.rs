@@ -36,7 +36,7 @@ impl Sqlite {
                 }
             }
             transaction.commit().await?;
-            self.tell();
+            self.tell().await?;
         }
         Ok(swept)
     }

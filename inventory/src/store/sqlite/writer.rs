@@ -76,10 +76,12 @@ impl Sqlite {
             }
         };
         drop(reports);
-        self.tell();
         for (job, result) in batch.drain(..).zip(results) {
             // Who went away will send it again.
             let _ = job.answer.send(result);
+        }
+        if let Err(error) = self.tell().await {
+            tracing::warn!("cannot tell what changed: {error}");
         }
     }
 

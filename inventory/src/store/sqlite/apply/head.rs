@@ -64,6 +64,8 @@ pub struct Head {
     pub silence_until: Option<i64>,
     /// Boots that began before this are forgotten.
     pub forgotten_before: Option<i64>,
+    /// Verdict and farewell as they are stored, which tell what must be written.
+    pub stored: (Option<Verdict>, Option<i64>),
     /// Version of its wishes.
     pub wanted_etag: String,
     /// Account that it is reserved for.
@@ -148,6 +150,10 @@ impl Head {
             stopping_why: row.maybe_text("stopping_why")?,
             silence_until: row.maybe_int("silence_until")?,
             forgotten_before: row.maybe_int("forgotten_before")?,
+            stored: (
+                row.maybe_verdict("reported_verdict")?,
+                row.maybe_int("stopping_at")?,
+            ),
             wanted_etag: row.text("wanted_etag")?,
             account: row.maybe_text("account")?,
             handover_at: row.maybe_int("handover_at")?,

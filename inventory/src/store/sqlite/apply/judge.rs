@@ -82,18 +82,16 @@ pub async fn judge(
     );
     judged.verdict = verdict != head.verdict;
     judged.state = state != head.state || presence != head.presence || standing != head.standing;
-    write(
-        c,
-        head,
-        now,
-        &Facts {
+    if judged.verdict || judged.state || head.stored != (head.reported_verdict, head.stopping_at) {
+        let facts = Facts {
             presence,
             verdict,
             standing,
             state,
-        },
-    )
-    .await?;
+        };
+        write(c, head, now, &facts).await?;
+        head.stored = (head.reported_verdict, head.stopping_at);
+    }
     if judged.verdict {
         let happened = Happened::Verdict {
             from: Some(head.verdict),
@@ -137,8 +135,7 @@ async fn write(
             verdict_since = iif(verdict = ?2, verdict_since, ?3), verdict = ?2,
             standing_since = iif(standing = ?4, standing_since, ?3), standing = ?4,
             presence = ?5, state = ?6, reported_verdict = ?7, stopping_at = ?8, stopping_why = ?9
-         WHERE key = ?1 AND (verdict, standing, presence, state, reported_verdict, stopping_at)
-            IS NOT (?2, ?4, ?5, ?6, ?7, ?8)",
+         WHERE key = ?1",
     )
     .bind(head.key)
     .bind(verdict_number(facts.verdict))
