@@ -34,7 +34,11 @@ pub fn usage() -> Vec<Usage> {
 
 fn one(process: &str) -> Option<Usage> {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    parse(&text, number(SysconfVar::CLK_TCK)?, number(SysconfVar::PAGE_SIZE)?)
+    parse(
+        &text,
+        number(SysconfVar::CLK_TCK)?,
+        number(SysconfVar::PAGE_SIZE)?,
+    )
 }
 
 fn number(which: SysconfVar) -> Option<u64> {
@@ -55,7 +59,8 @@ fn parse(text: &str, ticks: u64, page: u64) -> Option<Usage> {
     Some(Usage {
         name: name.to_owned(),
         resident_bytes: field(21)?.checked_mul(page)?,
-        cpu_seconds: Seconds::new(f64::from(whole) + f64::from(part) / f64::from(per_second)).ok()?,
+        cpu_seconds: Seconds::new(f64::from(whole) + f64::from(part) / f64::from(per_second))
+            .ok()?,
     })
 }
 
