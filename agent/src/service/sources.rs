@@ -163,6 +163,8 @@ struct Thread {
 /// What a thread does next.
 enum Next {
     Read,
+    /// Something happened: what is kept between two readings is not believed.
+    ReadAnew,
     Release,
     Exchange(Machine),
     End,
@@ -183,7 +185,10 @@ impl Thread {
                         return;
                     }
                 }
-                Next::Read => {
+                next @ (Next::Read | Next::ReadAnew) => {
+                    if matches!(next, Next::ReadAnew) {
+                        self.reader.expire();
+                    }
                     let began = Instant::now();
                     let fragment = Box::new(self.reader.read());
                     let answered = answered(&fragment);
@@ -223,7 +228,10 @@ impl Thread {
                     return Next::Read;
                 }
                 None => {
-                    if std::mem::take(&mut orders.now) || now >= due {
+                    if std::mem::take(&mut orders.now) {
+                        return Next::ReadAnew;
+                    }
+                    if now >= due {
                         return Next::Read;
                     }
                     due = due.min(next_moment(orders.every));
