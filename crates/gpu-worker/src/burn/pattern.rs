@@ -26,6 +26,28 @@ pub fn word(seed: u64, index: u64) -> u64 {
     z ^ z >> 32
 }
 
+/// The first of these words that is not what belongs there; they are words 0, 1, ….
+pub fn first_wrong(seed: u64, words: &[u64]) -> Option<usize> {
+    /// Words that are compared before anybody asks whether one differed.
+    const STRIP: usize = 512;
+    let mut first = 0_u64;
+    for (number, strip) in words.chunks(STRIP).enumerate() {
+        let differing = strip
+            .iter()
+            .zip(first..)
+            .fold(0, |sum, (got, index)| sum | (got ^ word(seed, index)));
+        if differing != 0 {
+            let at = strip
+                .iter()
+                .zip(first..)
+                .position(|(got, index)| *got != word(seed, index));
+            return at.map(|at| number * STRIP + at);
+        }
+        first += strip.len() as u64;
+    }
+    None
+}
+
 /// Which word's pattern this is; every value is some word's.
 pub fn index_of(seed: u64, word: u64) -> u64 {
     let mut z = word ^ word >> 32;
@@ -80,6 +102,17 @@ mod tests {
         for (index, is) in (5000..).zip(&words) {
             assert_eq!(word(9, index), *is, "{index}");
         }
+    }
+
+    #[test]
+    fn the_first_wrong_word_is_found_wherever_it_is() {
+        let mut words: Vec<u64> = (0..2000).map(|index| word(3, index)).collect();
+        assert_eq!(first_wrong(3, &words), None);
+        for at in [1999, 1024, 511, 0] {
+            words[at] ^= 1 << 63;
+            assert_eq!(first_wrong(3, &words), Some(at));
+        }
+        assert_eq!(first_wrong(3, &[]), None);
     }
 
     #[test]
