@@ -55,7 +55,11 @@ impl Writer {
     fn parameters(&mut self, about: &About) -> Vec<Value> {
         let mut list = Vec::new();
         for name in path_names(about.path) {
-            let schema = json!({ "type": "string", "minLength": 1, "maxLength": 256 });
+            let schema = if name == "id" {
+                json!({ "type": "string", "pattern": crate::name::ID_PATTERN })
+            } else {
+                json!({ "type": "string", "minLength": 1, "maxLength": 256 })
+            };
             list.push(json!({ "name": name, "in": "path", "required": true, "schema": schema }));
         }
         if let Some((make, names)) = about.query {
@@ -251,6 +255,9 @@ fn tighten(name: &str, schema: &mut Value) {
     match name {
         // Whatever RFC 3339 allows is read; one form is written.
         "Timestamp" => *schema = json!({ "type": "string", "format": "date-time" }),
+        "NodeEvent" => {
+            schema["properties"]["boot"]["pattern"] = crate::name::ID_PATTERN.into();
+        }
         "Report" => {
             for id in ["node", "boot"] {
                 schema["properties"][id]["pattern"] = crate::name::ID_PATTERN.into();

@@ -35,8 +35,6 @@ fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 pub struct Takes {
     /// Media types, each with a schema; none for what is not JSON.
     pub media: Vec<(&'static str, Option<MakeSchema>)>,
-    /// How it may be compressed.
-    pub encodings: bool,
 }
 
 /// What a route gives.
@@ -206,6 +204,18 @@ impl Route {
         self
     }
 
+    /// `Content-Encoding`: how the body is compressed.
+    #[must_use]
+    pub fn content_encoding(mut self) -> Self {
+        self.about.headers.push(Reads {
+            name: "Content-Encoding",
+            about: "How the body is compressed",
+            pattern: Some("^(zstd|gzip|identity)$"),
+            required: false,
+        });
+        self
+    }
+
     /// `If-Match`: which state is to be changed.
     #[must_use]
     pub fn if_match(mut self, about: &'static str, required: bool) -> Self {
@@ -221,10 +231,10 @@ impl Route {
     /// JSON that it takes, under any of these media types.
     #[must_use]
     pub fn takes<T: JsonSchema>(mut self, media: &[&'static str]) -> Self {
-        let takes = self.about.takes.get_or_insert_with(|| Takes {
-            media: Vec::new(),
-            encodings: false,
-        });
+        let takes = self
+            .about
+            .takes
+            .get_or_insert_with(|| Takes { media: Vec::new() });
         for name in media {
             takes.media.push((name, Some(schema_of::<T>)));
         }
@@ -234,20 +244,11 @@ impl Route {
     /// Something else that it takes.
     #[must_use]
     pub fn takes_text(mut self, media: &'static str) -> Self {
-        let takes = self.about.takes.get_or_insert_with(|| Takes {
-            media: Vec::new(),
-            encodings: false,
-        });
+        let takes = self
+            .about
+            .takes
+            .get_or_insert_with(|| Takes { media: Vec::new() });
         takes.media.push((media, None));
-        self
-    }
-
-    /// Its body may be compressed.
-    #[must_use]
-    pub fn encoded(mut self) -> Self {
-        if let Some(takes) = &mut self.about.takes {
-            takes.encodings = true;
-        }
         self
     }
 

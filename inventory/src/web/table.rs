@@ -41,8 +41,7 @@ fn writing() -> Vec<Route> {
                  node alone.",
             )
             .takes::<Report>(&["application/json"])
-            .encoded()
-            .header("Content-Encoding", "zstd, gzip or identity")
+            .content_encoding()
             .gives::<Answer>("the report is stored")
             .problems(&[409]),
         Route::put("/v1/expected", "putExpected", expected::put)
