@@ -4,8 +4,9 @@
 //! stage puts the hashes of its tiles to the vote, and a GPU whose tile differs from that of the
 //! majority has computed wrong, however often it repeats itself.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use cupel_model::Reading;
 use cupel_model::worker_burnin::{BurnEnd, BurnWork, Element, Operands, TileHashes};
@@ -28,6 +29,11 @@ fn size_of_products(element: Element) -> u32 {
     }
 }
 
+/// How long the other GPUs' votes are waited for, beyond half of the stage's time.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Most differences that are kept in full.
+const KEPT: usize = 64;
+
 /// The parts of the stage, and the share of its time that each has.
 const PARTS: [(Element, Operands, f64); 6] = [
     (Element::Bf16, Operands::Exact, 0.25),
@@ -39,20 +45,76 @@ const PARTS: [(Element, Operands, f64); 6] = [
 ];
 
 /// Hashes by what they are of, and by GPU.
+type Hashes = BTreeMap<String, BTreeMap<u32, TileHashes>>;
+
 #[derive(Debug, Default)]
-pub(super) struct Votes(Mutex<BTreeMap<String, BTreeMap<u32, TileHashes>>>);
+struct Poll {
+    hashes: Hashes,
+    /// GPUs that have begun and will vote again.
+    voting: BTreeSet<u32>,
+}
+
+/// The vote of all GPUs of the stage.
+#[derive(Debug, Default)]
+pub(super) struct Votes {
+    poll: Mutex<Poll>,
+    changed: Condvar,
+}
+
+/// A GPU that takes part in the vote; when it is dropped, nobody waits for it any more.
+struct Voter<'v> {
+    votes: &'v Votes,
+    gpu: u32,
+}
 
 impl Votes {
-    /// Puts a GPU's hashes to the vote; gives the tiles in which a GPU differs from the majority of
-    /// those that have voted so far, each pair once.
-    fn put(&self, gpu: u32, hashes: TileHashes) -> Vec<(u32, u64)> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let votes = all.entry(hashes.of.clone()).or_default();
-        let before = against(votes);
-        votes.insert(gpu, hashes);
-        let mut now = against(votes);
-        now.retain(|one| !before.contains(one));
-        now
+    fn poll(&self) -> MutexGuard<'_, Poll> {
+        self.poll.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A GPU begins to vote.
+    fn join(&self, gpu: u32) -> Voter<'_> {
+        self.poll().voting.insert(gpu);
+        Voter { votes: self, gpu }
+    }
+}
+
+impl Voter<'_> {
+    fn vote(&self, hashes: TileHashes) {
+        let mut poll = self.votes.poll();
+        let of = hashes.of.clone();
+        poll.hashes.entry(of).or_default().insert(self.gpu, hashes);
+    }
+
+    /// Has voted for the last time; waits until all others have, or `until` says to go on, and gives
+    /// the tiles in which this GPU, and no other, was outvoted.
+    fn outvoted(self, mut until: impl FnMut() -> bool) -> Vec<(String, u64)> {
+        let mut poll = self.votes.poll();
+        poll.voting.remove(&self.gpu);
+        self.votes.changed.notify_all();
+        while !poll.voting.is_empty() && !until() {
+            poll = self
+                .votes
+                .changed
+                .wait_timeout(poll, Duration::from_millis(100))
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        let mut tiles = Vec::new();
+        for (of, votes) in &poll.hashes {
+            let own = against(votes)
+                .into_iter()
+                .filter(|(gpu, _)| *gpu == self.gpu);
+            tiles.extend(own.map(|(_, tile)| (of.clone(), tile)));
+        }
+        tiles
+    }
+}
+
+impl Drop for Voter<'_> {
+    fn drop(&mut self) {
+        self.votes.poll().voting.remove(&self.gpu);
+        self.votes.changed.notify_all();
     }
 }
 
@@ -95,7 +157,14 @@ pub(super) struct ComputeStage {
 }
 
 impl ComputeStage {
-    fn part(&self, jobs: &mut Jobs<'_>, element: Element, operands: Operands, seconds: f64) {
+    fn part(
+        &self,
+        jobs: &mut Jobs<'_>,
+        voter: &Voter<'_>,
+        element: Element,
+        operands: Operands,
+        seconds: f64,
+    ) {
         let kind = match operands {
             Operands::Exact => "exact operands",
             Operands::Random => "random operands",
@@ -122,26 +191,20 @@ impl ComputeStage {
         let name = format!("{} products verified, {kind}", element.name());
         jobs.tell(&self.gpu, &name, f64::from(verified), "");
         if let Some(hashes) = outcome.hashes {
-            let tile_size = [hashes.tile_rows, hashes.tile_columns];
-            let across = u64::from(hashes.tiles_across.max(1));
-            for (gpu, tile) in self.votes.put(self.gpu.index, hashes) {
-                let mismatch = differs(gpu, tile, tile_size, across, &doing);
-                jobs.result.mismatch_count += 1;
-                jobs.result.mismatches.push(mismatch);
-            }
+            voter.vote(hashes);
         }
     }
 }
 
 /// A tile that is another one than on most GPUs.
-fn differs(gpu: u32, tile: u64, size: [u32; 2], across: u64, doing: &str) -> Mismatch {
+fn differs(gpu: u32, tile: u64, of: &str) -> Mismatch {
     Mismatch::Gpu(GpuMismatch {
         gpu,
-        doing: format!("{doing}: this tile differs from that of most GPUs of the node"),
-        sm: Reading::absent("which one computed the tile is not known of other GPUs"),
+        doing: format!("{of}: this tile differs from that of most GPUs of the node"),
+        sm: Reading::absent("a hash does not tell the element, nor which multiprocessor made it"),
         tile: Some(tile),
-        row: Some(tile / across * u64::from(size[0])),
-        column: Some(tile % across * u64::from(size[1])),
+        row: None,
+        column: None,
         word: None,
         holds_word: None,
         peer: None,
@@ -152,6 +215,23 @@ fn differs(gpu: u32, tile: u64, size: [u32; 2], across: u64, doing: &str) -> Mis
         repeats: 1,
         persistence: Persistence::NotTold,
     })
+}
+
+impl ComputeStage {
+    /// What the others say of this GPU. A GPU that hangs is not waited for longer than it may.
+    fn settle(&self, jobs: &mut Jobs<'_>, voter: Voter<'_>, watch: &Watch) {
+        let began = Instant::now();
+        let patience = self.context.plan.budget(self.context.kind) / 2 + PATIENCE;
+        let tiles = voter.outvoted(|| watch.stopped().is_some() || began.elapsed() > patience);
+        for (of, tile) in tiles {
+            let mismatch = differs(self.gpu.index, tile, &of);
+            watch.mismatch(mismatch.clone());
+            jobs.result.mismatch_count += 1;
+            if jobs.result.mismatches.len() < KEPT {
+                jobs.result.mismatches.push(mismatch);
+            }
+        }
+    }
 }
 
 impl Stage for ComputeStage {
@@ -167,12 +247,14 @@ impl Stage for ComputeStage {
         }
         let mut jobs = Jobs::new(&self.context, watch, name);
         let seconds = self.context.plan.budget(self.context.kind).as_secs_f64();
+        let voter = self.votes.join(self.gpu.index);
         for (element, operands, share) in PARTS {
             if jobs.over {
                 break;
             }
-            self.part(&mut jobs, element, operands, seconds * share);
+            self.part(&mut jobs, &voter, element, operands, seconds * share);
         }
+        self.settle(&mut jobs, voter, watch);
         jobs.judged("products")
     }
 }
@@ -191,13 +273,41 @@ mod tests {
         }
     }
 
+    fn outvoted(votes: &Votes, gpu: u32) -> Vec<u64> {
+        let voter = votes.join(gpu);
+        let tiles = voter.outvoted(|| true).into_iter();
+        tiles.map(|(_, tile)| tile).collect()
+    }
+
     #[test]
-    fn a_gpu_is_outvoted_by_two_and_named_once() {
+    fn a_gpu_is_outvoted_by_two_and_no_other_is_blamed() {
         let votes = Votes::default();
-        assert_eq!(votes.put(0, hashes(&[1, 2, 3])), []);
-        assert_eq!(votes.put(1, hashes(&[1, 9, 3])), [], "two cannot tell");
-        assert_eq!(votes.put(2, hashes(&[1, 2, 3])), [(1, 1)]);
-        assert_eq!(votes.put(3, hashes(&[1, 2, 4])), [(3, 2)]);
-        assert_eq!(votes.put(4, hashes(&[1, 2, 3])), []);
+        for (gpu, of_gpu) in [(0, [1, 2, 3]), (1, [1, 9, 3])] {
+            votes.join(gpu).vote(hashes(&of_gpu));
+        }
+        assert_eq!(outvoted(&votes, 1), [0_u64; 0], "two cannot tell");
+        votes.join(2).vote(hashes(&[1, 2, 3]));
+        assert_eq!(outvoted(&votes, 1), [1]);
+        for gpu in [0, 2] {
+            assert_eq!(outvoted(&votes, gpu), [0_u64; 0]);
+        }
+    }
+
+    #[test]
+    fn who_votes_first_waits_for_the_others_and_not_for_one_that_is_gone() {
+        let votes = Votes::default();
+        let (first, slow, gone) = (votes.join(0), votes.join(1), votes.join(2));
+        let more = votes.join(3);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                first.vote(hashes(&[7]));
+                first.outvoted(|| false)
+            });
+            drop(gone);
+            slow.vote(hashes(&[8]));
+            more.vote(hashes(&[8]));
+            drop((slow, more));
+            assert_eq!(waiting.join().expect("thread"), [("bf16".to_owned(), 0)]);
+        });
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn gpu_resource(gpu: &GpuUnderTest) -> Resource {
 
 /// The name of a stage of one GPU.
 pub(super) fn name_of(context: &Context, gpu: &GpuUnderTest) -> StageName {
-    StageName::on(context.kind, &format!("gpu{}", gpu.index))
+    StageName::on(context.kind, format!("gpu{}", gpu.index))
 }
 
 /// The description of a stage of one GPU.

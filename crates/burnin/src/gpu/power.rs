@@ -101,7 +101,7 @@ pub(super) struct PowerStage {
 
 impl PowerStage {
     fn pulse(&self) -> Option<Pulse> {
-        (self.context.kind == StageKind::GpuPulse).then(|| Pulse {
+        (self.context.kind == StageKind::GpuPulse).then_some(Pulse {
             stagger_ms: if self.context.plan.in_step {
                 0
             } else {
