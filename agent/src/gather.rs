@@ -119,14 +119,14 @@ pub fn options(context: &Context, settings: &Settings) -> CollectOptions {
 
 /// The GPU worker: carried inside this program, or the file beside it in a development build.
 #[cfg(feature = "embedded-worker")]
-fn worker_program() -> WorkerProgram {
+pub fn worker_program() -> WorkerProgram {
     static WORKER: &[u8] = include_bytes!(env!("CUPEL_WORKER_FILE"));
     WorkerProgram::Embedded(WORKER)
 }
 
 /// The GPU worker: carried inside this program, or the file beside it in a development build.
 #[cfg(not(feature = "embedded-worker"))]
-fn worker_program() -> WorkerProgram {
+pub fn worker_program() -> WorkerProgram {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|program| Some(program.parent()?.join("cupel-gpu-worker")));

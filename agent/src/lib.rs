@@ -10,6 +10,7 @@
 //! (`cupel-burnin`) and decoding its kernel log (`cupel-kernel-log`).
 
 pub mod bringup;
+pub mod burn_in;
 pub mod cli;
 pub mod config;
 pub mod context;

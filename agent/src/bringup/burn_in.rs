@@ -2,56 +2,63 @@
 
 use std::sync::atomic::AtomicBool;
 
-use cupel_burnin::{Host, Plan, Progress, Run};
-use cupel_hardware::Root;
-use cupel_hardware::host_memory::Topology;
+use cupel_burnin::{Plan, Progress};
 
+use super::check::Measure;
 use super::state::{BurnIn, Observed};
-use super::text;
+use crate::burn_in::perform::perform;
+use crate::burn_in::prepare::{Prepared, Wishes, prepare};
+use crate::burn_in::{schedule, text};
+use crate::config::Settings;
+use crate::context::Context;
+
+/// Lays the plan on this machine.
+fn laid(
+    context: &Context,
+    settings: &Settings,
+    plan: &Plan,
+    platform: Option<&str>,
+) -> Result<Prepared, String> {
+    let wishes = Wishes {
+        platform,
+        even_if_busy: false,
+    };
+    prepare(context, settings, plan, &wishes).map_err(|error| {
+        let why = crate::exit::chain(&error);
+        why.trim().replace('\n', "; ")
+    })
+}
 
 /// Runs the plan on the machine that this process runs on.
 pub fn burn_in(
-    root: &Root,
+    context: &Context,
+    measure: &Measure<'_>,
     plan: &Plan,
     progress: &mut dyn FnMut(Progress),
     cancel: &AtomicBool,
 ) -> Observed {
-    let topology = match Topology::of(root) {
-        Ok(topology) => topology,
-        Err(error) => {
-            let why = crate::exit::chain(&error.into());
-            return Observed::BurnedIn(BurnIn::NotRun {
-                why: why.trim().replace('\n', "; "),
-            });
-        }
+    let prepared = match laid(context, measure.settings, plan, measure.platform) {
+        Ok(prepared) => prepared,
+        Err(why) => return Observed::BurnedIn(BurnIn::NotRun { why }),
     };
-    let host = Host::new(root.clone(), topology);
-    let run = Run::new(plan.clone(), host.stages(plan));
-    let mut result = cupel_burnin::run(run, progress, cancel);
+    let result = perform(context, measure.settings, prepared, None, progress, cancel);
     if result.cancelled {
         return Observed::Cancelled;
-    }
-    if !root.is_live() {
-        result.notes.push(
-            "processors and memory are those of the machine that cupel runs on, not of the one \
-             under --root"
-                .to_owned(),
-        );
     }
     Observed::BurnedIn(BurnIn::Ran(Box::new(result)))
 }
 
 /// What the plan will do on this machine, for whoever has to agree to it.
-pub fn lines(root: &Root, plan: &Plan) -> Vec<String> {
-    let Ok(topology) = Topology::of(root) else {
-        return Vec::new();
-    };
-    let run = Run::new(plan.clone(), Host::new(root.clone(), topology).stages(plan));
-    run.schedule()
-        .slots
-        .iter()
-        .map(|slot| format!("{}: {}, {}", slot.stage, slot.what, slot.why))
-        .collect()
+pub fn lines(
+    context: &Context,
+    settings: &Settings,
+    plan: &Plan,
+    platform: Option<&str>,
+) -> Vec<String> {
+    match laid(context, settings, plan, platform) {
+        Ok(prepared) => schedule::lines(&prepared.run.schedule()),
+        Err(why) => vec![format!("nothing, as it stands: {why}")],
+    }
 }
 
 /// What came of it, in a line.

@@ -19,9 +19,9 @@ use super::check::{self, Measure, check, check_again};
 use super::journal::{Identity, Journal, Store};
 use super::judge::{self, Facts, judge};
 use super::report::{BringupReport, Phase, StepRecord, StepState};
-use super::reporter::Reporter;
 use super::state::{Observed, State, Step, next};
 use super::{burn_in, inspect, text};
+use crate::burn_in::view::View;
 use crate::context::Context;
 
 /// How a bring-up begins.
@@ -120,7 +120,7 @@ impl Drive<'_> {
     pub fn run(
         &self,
         mut journal: Journal,
-        reporter: &mut Reporter,
+        reporter: &mut View,
     ) -> anyhow::Result<Option<Box<BringupReport>>> {
         while let Some(phase) = journal.state.phase() {
             journal.step_started_at = now();
@@ -166,7 +166,7 @@ impl Drive<'_> {
     }
 
     /// Does the step that the state names.
-    fn perform(&self, journal: &Journal, reporter: &mut Reporter) -> anyhow::Result<Observed> {
+    fn perform(&self, journal: &Journal, reporter: &mut View) -> anyhow::Result<Observed> {
         Ok(match &journal.state {
             State::Inspect {} => {
                 let snapshot = inspect::inspect(self.context, self.measure.settings)?;
@@ -176,9 +176,10 @@ impl Drive<'_> {
                 Observed::Checked(Box::new(check(self.context, &self.measure, snapshot)?))
             }
             State::BurnIn { .. } => burn_in::burn_in(
-                &self.context.root,
+                self.context,
+                &self.measure,
                 &journal.plan,
-                &mut |event| reporter.burn_in(&event),
+                &mut |event| reporter.hear(&event),
                 self.cancel,
             ),
             State::CheckAfter { snapshot, .. } => Observed::Checked(Box::new(check_again(

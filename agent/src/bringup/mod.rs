@@ -17,7 +17,6 @@ pub mod journal;
 pub mod judge;
 pub mod lease;
 mod report;
-pub mod reporter;
 pub mod state;
 pub mod text;
 

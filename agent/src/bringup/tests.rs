@@ -26,6 +26,8 @@ fn time() -> Timestamp {
 fn burned(verdict: Outcome) -> BurnIn {
     BurnIn::Ran(Box::new(BurnInResult {
         schema_version: 1,
+        machine: None,
+        in_progress: false,
         plan: Plan::quick(Word(1)),
         schedule: Schedule::default(),
         preflight: Vec::new(),

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::burn_in::{PlanArgs, cancellation};
+use super::plan_args::{PlanArgs, cancellation};
 use crate::bringup::check::Measure;
 use crate::bringup::drive::{Drive, Start, fresh, identity, interrupted, now, start};
 use crate::bringup::journal::Store;
-use crate::bringup::reporter::Reporter;
 use crate::bringup::state::State;
-use crate::bringup::{BringupReport, lease, text};
+use crate::bringup::{BringupReport, burn_in, lease, text};
+use crate::burn_in::view::View;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Format, note};
@@ -86,16 +86,14 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     };
     match journal.state {
         State::Inspect {} | State::CheckBefore { .. } | State::BurnIn { .. } => {
-            lease::obtain(
-                settings.tenancy.value,
-                args.plan.yes,
-                &crate::bringup::burn_in::lines(&context.root, &journal.plan),
-            )?;
+            let platform = args.platform.as_deref();
+            let lines = burn_in::lines(context, &settings, &journal.plan, platform);
+            lease::obtain(settings.tenancy.value, args.plan.yes, &lines)?;
         }
         State::CheckAfter { .. } | State::Judge { .. } | State::Finished { .. } => {}
     }
     let cancel = cancellation()?;
-    let mut reporter = Reporter::default();
+    let mut reporter = View::default();
     let drive = Drive {
         context,
         measure: Measure {
@@ -115,7 +113,9 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         return Ok(Exit::Unknown);
     };
     if let Err(error) = service::leave_bringup(context, &settings, &report) {
-        note(&format!("the inventory will not hear of this bring-up: {error:#}"));
+        note(&format!(
+            "the inventory will not hear of this bring-up: {error:#}"
+        ));
     }
     tell(&report, context).context("cannot write the verdict")?;
     let blocked = args.strict
@@ -137,7 +137,7 @@ fn tell(report: &BringupReport, context: &mut Context) -> std::io::Result<()> {
     context.out.text(&check)?;
     context.out.line("")?;
     if let Some(result) = &report.burn_in {
-        context.out.text(&text::burn_in(result))?;
+        context.out.text(&crate::burn_in::text::burn_in(result))?;
         context.out.line("")?;
     }
     let word = text::verdict(report.verdict);

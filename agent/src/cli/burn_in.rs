@@ -1,166 +1,236 @@
 //! `cupel burn-in`: load that proves itself.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use cupel_burnin::{
-    Outcome, Plan, PlanError, PlanKind, StageKind, Word, parse_duration, parse_share, parse_stages,
-};
-use cupel_model::units::Percent;
-use signal_hook::consts::TERM_SIGNALS;
+use clap::{Args as ClapArgs, Subcommand};
+use cupel_burnin::{BurnInResult, Outcome};
 
-use crate::bringup::burn_in::burn_in;
-use crate::bringup::reporter::Reporter;
-use crate::bringup::state::{BurnIn, Observed};
-use crate::bringup::{journal, lease, text};
-use crate::config::Settings;
+use super::plan_args::{PlanArgs, cancellation};
+use crate::bringup::{journal, lease};
+use crate::burn_in::keep::{self, Keeper};
+use crate::burn_in::perform::perform;
+use crate::burn_in::prepare::{Wishes, prepare};
+use crate::burn_in::view::View;
+use crate::burn_in::{compare, guard, schedule, text};
 use crate::context::Context;
 use crate::exit::{Exit, Refused};
 use crate::output::{Format, note};
-
-/// Stages as one value of the command line.
-#[derive(Clone, Debug)]
-struct Stages(Vec<StageKind>);
-
-fn stages(text: &str) -> Result<Stages, PlanError> {
-    parse_stages(text).map(Stages)
-}
-
-/// What to load, how much, and how long.
-#[derive(Clone, Debug, clap::Args)]
-pub struct PlanArgs {
-    /// The plan: quick
-    #[arg(long, value_name = "PLAN", default_value = "quick", value_parser = str::parse::<PlanKind>)]
-    plan: PlanKind,
-    /// Only these stages of it: cpu, memory (comma-separated)
-    #[arg(long, value_name = "STAGES", value_parser = stages)]
-    only: Option<Stages>,
-    /// How long it may take in all, shared out over its stages (such as 30s, 10m, 2h)
-    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
-    time: Option<Duration>,
-    /// Share of the free memory to test, 1% to 95% [default: burn_in.memory_share]
-    #[arg(long, value_name = "SHARE", value_parser = parse_share)]
-    memory_share: Option<Percent>,
-    /// Agree to the plan beforehand
-    #[arg(short = 'y', long)]
-    pub yes: bool,
-}
-
-impl PlanArgs {
-    /// The plan that the options and the settings make.
-    ///
-    /// # Errors
-    /// The configured share of memory is out of range.
-    pub fn plan(&self, settings: &Settings) -> anyhow::Result<Plan> {
-        let mut plan = Plan::new(self.plan, Word(seed()));
-        let share = match self.memory_share {
-            Some(share) => share,
-            None => parse_share(&(settings.burn_in_memory_share.value * 100.0).to_string())
-                .with_context(|| {
-                    format!(
-                        "cannot use burn_in.memory_share set in {}",
-                        settings.burn_in_memory_share.origin
-                    )
-                })?,
-        };
-        plan = plan.memory_share(share);
-        if let Some(Stages(stages)) = &self.only {
-            plan = plan.only(stages);
-        }
-        if let Some(time) = self.time {
-            plan = plan.lasting(time);
-        }
-        Ok(plan)
-    }
-}
-
-/// A seed that no two runs share, from the clock: patterns need variety, not secrecy.
-fn seed() -> u64 {
-    let nanoseconds = jiff::Timestamp::now().as_nanosecond();
-    let [a, b, c, d, e, f, g, h, ..] = nanoseconds.to_le_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
-}
-
-/// A flag that is set when the operator wants to stop; a second signal ends the program.
-///
-/// # Errors
-/// The system does not let signals be caught.
-pub fn cancellation() -> anyhow::Result<Arc<AtomicBool>> {
-    let cancel = Arc::new(AtomicBool::new(false));
-    for signal in TERM_SIGNALS {
-        signal_hook::flag::register_conditional_shutdown(*signal, 130, Arc::clone(&cancel))
-            .and_then(|_| signal_hook::flag::register(*signal, Arc::clone(&cancel)))
-            .context("cannot catch signals")?;
-    }
-    Ok(cancel)
-}
+use crate::render::html::burn_in_page;
 
 /// Options of `cupel burn-in`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[derive(Debug, ClapArgs)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
 Examples:
-  cupel burn-in --plan quick                          processors and half of the free memory
-  cupel burn-in --only cpu --for 10m                  processors only, ten minutes
-  cupel burn-in --only memory --memory-share 90% --yes
+  cupel burn-in --plan standard --dry-run          show what would run when, and why
+  cupel burn-in                                    all of it in two minutes, after asking
+  cupel burn-in --plan soak --for 24h --yes        a day, without asking
+  cupel burn-in --only gpu --gpu 3                 one GPU
+  cupel burn-in --only nvme --write-drive S6CK0001 that drive is written, if nothing uses it
+  cupel burn-in compare before.json after.json
+  cupel burn-in page before.json > before.html     the page of a result that was kept
 
 Exit codes:
-  0  everything that was asked was tested, and every bit was right
-  1  a bit was wrong, or the detector missed a planted fault
+  0  everything that was asked was tested, every bit was right, no floor was missed
+  1  a bit was wrong, a floor was missed, the hardware counted errors, or a planted fault was missed
   2  wrong usage, or the tool failed
   3  incomplete: less was tested than was asked
-  4  refused; the machine was left as it is")]
+  4  refused; the machine was left as it is"
+)]
 pub struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     #[command(flatten)]
     plan: PlanArgs,
+    /// Show what would run when, and why; load nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Hold values against this platform: a name of `cupel platform list`, or a file
+    #[arg(long, value_name = "NAME")]
+    platform: Option<String>,
+    /// Load GPUs although processes are on them
+    #[arg(long)]
+    even_if_busy: bool,
+    /// Where burn-in.json and burn-in.html are written [default: reports in the state directory]
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// Compare two results
+    Compare(CompareArgs),
+    /// Write the page of a result to standard output
+    Page(PageArgs),
+}
+
+/// Options of `cupel burn-in page`.
+#[derive(Debug, ClapArgs)]
+pub struct PageArgs {
+    /// A burn-in.json
+    result: PathBuf,
+}
+
+/// Options of `cupel burn-in compare`.
+#[derive(Debug, ClapArgs)]
+pub struct CompareArgs {
+    /// A burn-in.json
+    a: PathBuf,
+    /// Another
+    b: PathBuf,
+}
+
+/// Options of the hidden command that guards a burn-in.
+#[derive(Debug, ClapArgs)]
+pub struct GuardArgs {
+    directory: PathBuf,
 }
 
 /// Loads the machine and writes what came of it.
 pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    match &args.other {
+        Some(Other::Compare(files)) => return compare_files(files, context),
+        Some(Other::Page(file)) => {
+            let page = burn_in_page(&keep::load(&file.result)?);
+            context.out.text(&page)?;
+            return Ok(Exit::Fine);
+        }
+        None => {}
+    }
     let settings = context.settings()?;
     let plan = args.plan.plan(&settings)?;
-    let lock = match journal::lock(&context.state_dir()) {
-        Ok(lock) => Some(lock),
-        Err(error) if error.is::<Refused>() => return Err(error),
-        Err(error) => {
-            // Nothing is kept, so a state directory that cannot be written is no reason to stop.
-            tracing::info!("not locked against a second burn-in: {error:#}");
-            None
-        }
+    let wishes = Wishes {
+        platform: args.platform.as_deref(),
+        even_if_busy: args.even_if_busy,
     };
-    lease::obtain(
-        settings.tenancy.value,
-        args.plan.yes,
-        &crate::bringup::burn_in::lines(&context.root, &plan),
-    )?;
+    let lock = if args.dry_run { None } else { lock(context)? };
+    let prepared = prepare(context, &settings, &plan, &wishes)?;
+    let lines = schedule::lines(&prepared.run.schedule());
+    if args.dry_run {
+        return dry_run(&prepared.run, &lines, context);
+    }
+    lease::obtain(settings.tenancy.value, args.plan.yes, &lines)?;
     let cancel = cancellation()?;
-    let mut reporter = Reporter::default();
-    let observed = burn_in(
-        &context.root,
-        &plan,
-        &mut |event| reporter.burn_in(&event),
+    let mut keeper = keeper(args.report.as_deref(), context)?;
+    let guardian =
+        keeper
+            .as_ref()
+            .and_then(|keeper| match guard::start(context, keeper.directory()) {
+                Ok(guardian) => Some(guardian),
+                Err(error) => {
+                    tracing::info!("no guardian: {error}");
+                    None
+                }
+            });
+    let mut view = View::default();
+    let result = perform(
+        context,
+        &settings,
+        prepared,
+        keeper.as_mut(),
+        &mut |event| view.hear(&event),
         &cancel,
     );
     drop(lock);
-    let result = match observed {
-        Observed::BurnedIn(BurnIn::Ran(result)) => result,
-        Observed::BurnedIn(BurnIn::NotRun { why }) => anyhow::bail!("burn-in was not run: {why}"),
-        Observed::Cancelled => {
-            note("burn-in was cancelled: incomplete");
-            return Ok(Exit::Unknown);
+    if let Some(keeper) = keeper {
+        match keeper.finish(&result) {
+            Ok(files) => {
+                for file in files {
+                    note(&file.display().to_string());
+                }
+            }
+            Err(error) => note(&format!("the result was not kept: {error:#}")),
         }
-        Observed::Inspected(_) | Observed::Checked(_) | Observed::Judged(_) => {
-            anyhow::bail!("burn-in came to nothing")
-        }
-    };
-    match context.format {
-        Format::Json | Format::Jsonl => context.out.json(&result, context.format)?,
-        Format::Text => context.out.text(&text::burn_in(&result))?,
     }
-    Ok(match result.verdict {
+    drop(guardian);
+    if result.cancelled {
+        note("burn-in was cancelled: incomplete");
+    }
+    tell(&result, context)?;
+    Ok(exit(&result))
+}
+
+/// Keeps a second burn-in out; a state directory that cannot be written is no reason to stop.
+fn lock(context: &Context) -> anyhow::Result<Option<std::fs::File>> {
+    match journal::lock(&context.state_dir()) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.is::<Refused>() => Err(error),
+        Err(error) => {
+            tracing::info!("not locked against a second burn-in: {error:#}");
+            Ok(None)
+        }
+    }
+}
+
+/// Where the evidence goes. A directory that was named must be there before the load begins.
+fn keeper(named: Option<&Path>, context: &Context) -> anyhow::Result<Option<Keeper>> {
+    match named {
+        Some(directory) => Keeper::open(directory)
+            .context("nothing was loaded; name another place with --report")
+            .map(Some),
+        None => match Keeper::open(&context.state_dir().join("reports")) {
+            Ok(keeper) => Ok(Some(keeper)),
+            Err(error) => {
+                note(&format!("no result is kept on disk: {error:#}"));
+                Ok(None)
+            }
+        },
+    }
+}
+
+fn dry_run(
+    run: &cupel_burnin::Run,
+    lines: &[String],
+    context: &mut Context,
+) -> anyhow::Result<Exit> {
+    match context.format {
+        Format::Json | Format::Jsonl => context.out.json(&run.schedule(), context.format)?,
+        Format::Text => {
+            for line in lines {
+                for (number, part) in crate::render::table::wrap(line, super::COLUMNS - 4)
+                    .into_iter()
+                    .enumerate()
+                {
+                    let indent = if number == 0 { "" } else { "    " };
+                    context.out.line(&format!("{indent}{part}"))?;
+                }
+            }
+            for need in &run.preflight {
+                context.out.line(&text::preflight(need))?;
+            }
+        }
+    }
+    Ok(Exit::Fine)
+}
+
+fn tell(result: &BurnInResult, context: &mut Context) -> std::io::Result<()> {
+    match context.format {
+        Format::Json | Format::Jsonl => context.out.json(result, context.format),
+        Format::Text => context.out.text(&text::burn_in(result)),
+    }
+}
+
+fn exit(result: &BurnInResult) -> Exit {
+    match result.verdict {
         Outcome::Pass => Exit::Fine,
         Outcome::Fail => Exit::Blocked,
         Outcome::Incomplete | Outcome::Unsupported | Outcome::Skipped => Exit::Unknown,
-    })
+    }
+}
+
+fn compare_files(files: &CompareArgs, context: &mut Context) -> anyhow::Result<Exit> {
+    let (a, b) = (keep::load(&files.a)?, keep::load(&files.b)?);
+    let comparison = compare::compare(&a, &b);
+    match context.format {
+        Format::Json | Format::Jsonl => context.out.json(&comparison, context.format)?,
+        Format::Text => context.out.text(&compare::text(&comparison))?,
+    }
+    Ok(Exit::Fine)
+}
+
+/// Waits beside a burn-in and finishes its result if that is killed.
+pub fn run_guard(args: &GuardArgs, context: &Context) -> anyhow::Result<Exit> {
+    guard::guard(context, &args.directory)
 }

@@ -17,6 +17,7 @@ mod explain;
 mod firmware;
 mod hook;
 mod inspect;
+mod plan_args;
 mod platform;
 mod release;
 mod run;
@@ -110,8 +111,11 @@ enum Command {
     Explain(explain::Args),
     /// Decode a kernel log: XIDs, PCIe, memory, NVMe and more
     Decode(decode::Args),
-    /// Load processors and memory, and verify every bit
-    BurnIn(burn_in::Args),
+    /// Load the machine and verify every bit
+    BurnIn(Box<burn_in::Args>),
+    /// Guard a burn-in
+    #[command(hide = true)]
+    BurnInGuard(burn_in::GuardArgs),
     /// List firmware versions
     Firmware(firmware::Args),
     /// Inspect, check, burn in, check again, and give a verdict
@@ -153,6 +157,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Decode(args) => decode::run(args, &mut context),
         Command::Platform(args) => platform::run(args, &mut context),
         Command::BurnIn(args) => burn_in::run(args, &mut context),
+        Command::BurnInGuard(args) => burn_in::run_guard(args, &context),
         Command::Bringup(args) => bringup::run(args, &mut context),
         Command::Firmware(args) => firmware::run(args, &mut context),
         Command::Run(args) => run::run(args, &mut context),

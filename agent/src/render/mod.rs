@@ -9,6 +9,7 @@ pub mod check;
 pub mod event;
 pub mod html;
 pub mod inventory;
+pub mod plot;
 pub mod status;
 pub mod table;
 pub mod words;

@@ -196,6 +196,22 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
+/// A number for people: four significant digits, `1.2e9` from a million up.
+pub fn significant(value: f64) -> String {
+    let size = value.abs();
+    if size >= 1e6 {
+        format!("{value:.2e}")
+    } else if size >= 1000.0 || value == 0.0 {
+        format!("{value:.0}")
+    } else if size >= 100.0 {
+        format!("{value:.1}")
+    } else if size >= 10.0 {
+        format!("{value:.2}")
+    } else {
+        format!("{value:.3}")
+    }
+}
+
 /// The text on one line: its line ends are `/`, its tabs spaces.
 pub fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.trim_end().lines().map(str::trim_end).collect();

@@ -41,6 +41,18 @@ pub struct Run {
     pub grace: Duration,
 }
 
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.stages.iter().map(|stage| stage.spec().name).collect();
+        f.debug_struct("Run")
+            .field("plan", &self.plan)
+            .field("stages", &names)
+            .field("preflight", &self.preflight)
+            .field("grace", &self.grace)
+            .finish()
+    }
+}
+
 impl Run {
     /// A run of these stages, in any order.
     pub fn new(plan: Plan, mut stages: Vec<Box<dyn Stage>>) -> Self {

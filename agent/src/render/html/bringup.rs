@@ -4,7 +4,7 @@ use cupel_model::Verdict;
 use cupel_model::snapshot::Node;
 use maud::{Markup, html};
 
-use super::{page, parts};
+use super::{burn_in, page, parts};
 use crate::bringup::BringupReport;
 use crate::output::printable;
 use crate::render::check::verdict_reason;
@@ -101,7 +101,10 @@ pub fn bringup_page(report: &BringupReport) -> String {
         (steps(report))
         h2 { "Burn-in" }
         @match &report.burn_in {
-            Some(result) => (parts::burn_in(result)),
+            Some(result) => {
+                p { (burn_in::tag(result.verdict)) " " (burn_in::meaning(result)) }
+                (burn_in::body(result))
+            },
             None => p { "Not run: its stages could not be laid on this machine." },
         }
         h2 { "What was looked at" }

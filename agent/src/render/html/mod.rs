@@ -8,9 +8,11 @@
 //! [`printable`]: crate::output::printable
 
 mod bringup;
+mod burn_in;
 mod parts;
 
 pub use bringup::bringup_page;
+pub use burn_in::burn_in_page;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

@@ -1,7 +1,5 @@
 //! Pieces that pages are made of.
 
-use cupel_burnin::{BurnInResult, Coverage, Outcome, StageResult};
-use cupel_model::units::Bytes;
 use cupel_model::{CheckReport, Finding, Severity, Verdict};
 use maud::{Markup, html};
 
@@ -9,7 +7,7 @@ use crate::output::printable;
 use crate::render::check::{event_grid, evidence_text, remedy_text, when};
 use crate::render::inventory::Section;
 use crate::render::table::Grid;
-use crate::render::words::{self, place_of, span, word};
+use crate::render::words::{self, place_of};
 
 /// Class of a severity's colours.
 fn tone(severity: Severity) -> &'static str {
@@ -26,15 +24,6 @@ pub(super) fn verdict_tone(verdict: Verdict) -> &'static str {
         Verdict::Healthy => "good",
         Verdict::Degraded | Verdict::Unknown => "warn",
         Verdict::Unhealthy => "bad",
-    }
-}
-
-fn outcome_tone(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pass => "good",
-        Outcome::Skipped => "info",
-        Outcome::Incomplete | Outcome::Unsupported => "warn",
-        Outcome::Fail => "bad",
     }
 }
 
@@ -131,113 +120,5 @@ pub(super) fn section(section: &Section) -> Markup {
         }
         (grid(&section.grid))
         @for note in &section.notes { p.soft { (note) } }
-    }
-}
-
-fn stage(stage: &StageResult) -> Markup {
-    let coverage = &stage.coverage;
-    html! {
-        h3 {
-            (stage.name) " "
-            span.tag.(outcome_tone(stage.outcome)) { (word(&stage.outcome).to_uppercase()) }
-        }
-        @for reason in &stage.reasons { p { (printable(reason)) } }
-        div.scroll { table {
-            thead { tr { th { "Measured" } th.num { "Value" } th { "Limit" } } }
-            tbody {
-                tr {
-                    td { "tested" }
-                    td.num { (tested(coverage)) }
-                    td { "all (" (coverage.percent) " done)" }
-                }
-                tr {
-                    td { "planted faults found" }
-                    td.num { (stage.proof.found) " of " (stage.proof.planted) }
-                    td { "detector " (word(&stage.proof.detector)) }
-                }
-                tr {
-                    td { "words that were wrong" }
-                    td.num { (stage.mismatch_count) }
-                    td { "0" }
-                }
-                @for measured in &stage.measured { tr {
-                    td { (printable(&measured.name)) }
-                    td.num { (rounded(measured.value)) " " (measured.unit) }
-                    td { (floor(&measured.floor)) }
-                } }
-                tr { td { "time" } td.num { (span(stage.elapsed_seconds.get())) } td {} }
-            }
-        } }
-        @for mismatch in &stage.mismatches { p.mono { (printable(&mismatch.to_string())) } }
-        @for note in &stage.notes { p.soft { (printable(note)) } }
-    }
-}
-
-/// `2 of 2 processors`; bytes for people.
-fn tested(coverage: &Coverage) -> String {
-    let Coverage {
-        covered,
-        asked,
-        unit,
-        ..
-    } = coverage;
-    if unit == "bytes" {
-        format!("{} of {}", Bytes(*covered).human(), Bytes(*asked).human())
-    } else {
-        format!("{covered} of {asked} {unit}")
-    }
-}
-
-fn floor(floor: &cupel_burnin::Floor) -> String {
-    match floor {
-        cupel_burnin::Floor::Uncalibrated => "none (uncalibrated)".to_owned(),
-        cupel_burnin::Floor::AtLeast { value, source } => {
-            format!("at least {} ({})", rounded(*value), printable(source))
-        }
-        cupel_burnin::Floor::AtMost { value, source } => {
-            format!("at most {} ({})", rounded(*value), printable(source))
-        }
-    }
-}
-
-/// Four significant digits for small numbers, whole ones with groups of three for large ones.
-fn rounded(value: f64) -> String {
-    if value.abs() < 1000.0 {
-        return format!("{}", (value * 1000.0).round() / 1000.0);
-    }
-    let digits = format!("{value:.0}");
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 && grouped != "-" {
-            grouped.push('\u{202f}');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-/// What came of a burn-in.
-pub(super) fn burn_in(result: &BurnInResult) -> Markup {
-    html! {
-        p {
-            span.tag.(outcome_tone(result.verdict)) { (word(&result.verdict).to_uppercase()) }
-            " plan " (word(&result.plan.kind)) ", " (span(result.elapsed_seconds.get()))
-            ", detector " (word(&result.detector))
-            @if result.cancelled { ", cancelled" }
-        }
-        @for note in &result.notes { p.soft { (printable(note)) } }
-        @for one in &result.stages { (stage(one)) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rounded;
-
-    #[test]
-    fn numbers_can_be_read() {
-        assert_eq!(rounded(12.34567), "12.346");
-        assert_eq!(rounded(1_234_567.8), "1\u{202f}234\u{202f}568");
-        assert_eq!(rounded(-123_456.0), "-123\u{202f}456");
     }
 }

@@ -46,6 +46,16 @@ pub(crate) struct ReadStage {
 impl Stage for ReadStage {
     fn spec(&self) -> StageSpec {
         let time = self.plan.budget(StageKind::Nvme);
+        if let Some(why) = &self.drive.unsupported {
+            return StageSpec {
+                name: self.name(),
+                what: format!("cannot be tested: {why}"),
+                claims: Vec::new(),
+                expected: Duration::ZERO,
+                at_most: SLACK,
+                required: self.required,
+            };
+        }
         let mut claims = vec![Claim::alone(self.resource())];
         if let Some(node) = self.drive.numa_node {
             claims.push(Claim::shared(Resource::Memory { node }));
@@ -62,11 +72,7 @@ impl Stage for ReadStage {
                     .unwrap_or_default()
             ),
             claims,
-            expected: if self.drive.unsupported.is_some() {
-                Duration::ZERO
-            } else {
-                time
-            },
+            expected: time,
             at_most: time + SLACK,
             required: self.required,
         }
@@ -314,8 +320,9 @@ impl Shared<'_> {
             let Some((offset, length)) = request else {
                 continue;
             };
-            if length as usize != buffer.len() {
-                buffer = Aligned::new(usize::try_from(length).unwrap_or(UNIT) / UNIT);
+            let wanted = usize::try_from(length).unwrap_or(UNIT);
+            if wanted != buffer.len() {
+                buffer = Aligned::new(wanted / UNIT);
             }
             let began = Instant::now();
             match drive.read(&mut buffer, offset) {

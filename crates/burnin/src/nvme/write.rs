@@ -254,8 +254,9 @@ impl Test<'_> {
                 // The mark keeps its unit.
                 let skip = if offset == 0 { Unused::first() } else { 0 };
                 let length = length - skip;
-                if length as usize != buffer.len() {
-                    buffer = Aligned::new(usize::try_from(length).unwrap_or(UNIT) / UNIT);
+                let wanted = usize::try_from(length).unwrap_or(UNIT);
+                if wanted != buffer.len() {
+                    buffer = Aligned::new(wanted / UNIT);
                 }
                 if buffer.is_empty() {
                     continue;

@@ -211,17 +211,16 @@ impl StageResult {
             } else {
                 FailureClass::DataMismatch
             });
-            self.reasons.insert(
-                0,
-                if ecc_is_silent(&self.counters) {
-                    format!(
-                        "{} words were wrong, and error correction noticed nothing",
-                        self.mismatch_count
-                    )
-                } else {
-                    format!("{} words were wrong", self.mismatch_count)
-                },
-            );
+            let words = match self.mismatch_count {
+                1 => "1 word was wrong".to_owned(),
+                many => format!("{many} words were wrong"),
+            };
+            let silent = if ecc_is_silent(&self.counters) {
+                ", and error correction noticed nothing"
+            } else {
+                ""
+            };
+            self.reasons.insert(0, format!("{words}{silent}"));
         }
         self.class = worst;
         self.outcome = if worst.is_some() {

@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_in_a_file_is_read_in_units() {
         let file = tempfile::NamedTempFile::new().expect("file");
-        let content: Vec<u8> = (0..4 * UNIT).map(|at| (at / UNIT) as u8).collect();
+        let content: Vec<u8> = (0..4_u8).flat_map(|unit| [unit; UNIT]).collect();
         std::fs::write(file.path(), &content).expect("write");
         let drive = Drive::open(file.path()).expect("open");
         assert_eq!(drive.bytes(), 4 * UNIT as u64);
