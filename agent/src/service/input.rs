@@ -1,9 +1,11 @@
 //! What comes to the engine, from everywhere, in one queue.
 //!
 //! # Invariants
-//! - The queue is bounded: a storm of log lines waits at its source, it does not grow here.
+//! - The queue is bounded: a storm of log lines waits at its source, it does not grow here. Of the
+//!   log there are at most [`LOG_BATCHES`] batches in it, since each may be thousands of events.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use cupel_hardware::collect::Fragment;
@@ -18,6 +20,38 @@ use super::protocol::{Ask, Reply};
 /// Most inputs that wait.
 const WAITING: usize = 256;
 
+/// Most batches of the log that wait.
+const LOG_BATCHES: usize = 4;
+
+/// Places for what is large.
+#[derive(Clone, Debug, Default)]
+pub struct Places(Arc<(Mutex<usize>, Condvar)>);
+
+impl Places {
+    /// Waits for one of them.
+    pub fn take(&self) -> Place {
+        let (taken, freed) = &*self.0;
+        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        while *taken >= LOG_BATCHES {
+            taken = freed.wait(taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        *taken += 1;
+        Place(self.clone())
+    }
+}
+
+/// One place, until it is dropped.
+#[derive(Debug)]
+pub struct Place(Places);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let (taken, freed) = &*self.0.0;
+        *taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        freed.notify_one();
+    }
+}
+
 /// One thing that came.
 #[derive(Debug)]
 pub enum Input {
@@ -28,8 +62,8 @@ pub enum Input {
         /// How long reading took.
         took: Duration,
     },
-    /// The kernel log brought something.
-    Log(Batch),
+    /// The kernel log brought something, which holds its place until it is taken in.
+    Log(Batch, Option<Place>),
     /// The kernel log cannot be read.
     LogUnreadable(Reading<u64>),
     /// What the driver told while it was watched.
@@ -99,3 +133,26 @@ impl Queue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("every source of the service has ended")]
 pub struct Closed;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_waited_for_until_one_is_free() {
+        let places = Places::default();
+        let mut held: Vec<Place> = (0..LOG_BATCHES).map(|_| places.take()).collect();
+        let (sender, receiver) = sync_channel(1);
+        let own = places.clone();
+        let waits = std::thread::spawn(move || {
+            let place = own.take();
+            sender.send(()).expect("the test listens");
+            drop(place);
+        });
+        let early = receiver.recv_timeout(Duration::from_millis(50));
+        assert_eq!(early, Err(RecvTimeoutError::Timeout));
+        held.pop();
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(30)), Ok(()));
+        waits.join().expect("thread");
+    }
+}

@@ -123,8 +123,10 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
         .cloned()
         .context("cannot tell in which boot this is: /proc/sys/kernel/random/boot_id")?;
     let state_directory = context.state_dir();
-    fs::create_dir_all(&state_directory)
-        .with_context(|| format!("cannot make {}", state_directory.display()))?;
+    if let Err(error) = fs::create_dir_all(&state_directory) {
+        // The outbox goes on in memory, says so, and tries again.
+        tracing::warn!("cannot make {}: {error}", state_directory.display());
+    }
     let starts = StartsAt {
         boot: boot.clone(),
         sequence: u64::try_from(clock::since_boot().as_micros()).unwrap_or(u64::MAX),
@@ -136,6 +138,8 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
         clock::now(),
     )?;
     let (inputs, queue) = input::queue();
+    // Before anybody can see that it runs, and end it.
+    signals(&inputs)?;
     let store = Store::start(opened.outbox, inputs.clone())?;
     let (published, latest) = watch::channel(Arc::new(engine::nothing_published(
         &rules.settings,
@@ -182,7 +186,6 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
     if let Some((summary, file)) = unsent_bringup(&state_directory) {
         engine.unsent_bringup(summary, file);
     }
-    signals(&inputs)?;
     log::follow(&context.root, engine.log_cursor(), &inputs)?;
     let (told, followed) = (engine.journal_cursor(), engine.followed());
     log::earlier_boots(&context.root, boot, told, followed, &inputs)?;

@@ -32,6 +32,8 @@ struct Orders {
     every: Duration,
     /// Read now, whatever the cadence says.
     now: bool,
+    /// Something happened: what is believed for a while is read as well.
+    afresh: bool,
     /// The driver is let go until then, in time since boot.
     released_until: Option<Duration>,
     /// The machine is read otherwise from now on.
@@ -80,6 +82,7 @@ impl Sources {
                 orders: Mutex::new(Orders {
                     every: *every,
                     now: true,
+                    afresh: false,
                     released_until: None,
                     machine: None,
                     end: false,
@@ -120,11 +123,11 @@ impl Sources {
         }
     }
 
-    /// Reads these sources now.
+    /// Reads these sources now, and all of them: something happened.
     pub fn poke(&self, sources: &[Source]) {
         for source in sources {
             if let Some(desk) = self.desks.get(source) {
-                desk.order(|orders| orders.now = true);
+                desk.order(|orders| (orders.now, orders.afresh) = (true, true));
             }
         }
     }
@@ -187,6 +190,9 @@ impl Thread {
                 }
                 next @ (Next::Read | Next::ReadAnew) => {
                     if matches!(next, Next::ReadAnew) {
+                        self.reader.expire();
+                    }
+                    if std::mem::take(&mut self.desk.orders().afresh) {
                         self.reader.expire();
                     }
                     let began = Instant::now();

@@ -68,7 +68,10 @@ fn pages_are_without_errors_and_a_fault_appears_on_an_open_one() -> Result<()> {
         "document.body.innerText.includes('gpu.off-bus')",
         Duration::from_secs(60),
     )?;
-    println!("a fault was on the open page after {:.2} s", after.as_secs_f64());
+    println!(
+        "a fault was on the open page after {:.2} s",
+        after.as_secs_f64()
+    );
     ensure!(browser.loads() == loads, "without a reload");
 
     every_page_in_every_look(&mut browser, &inventory, &id)?;
@@ -105,7 +108,10 @@ fn every_page_in_every_look(browser: &mut Browser, inventory: &Inventory, id: &s
             let overflow = browser.evaluate(
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth",
             )?;
-            ensure!(overflow == 0, "{what}: {overflow} pixels wider than the window");
+            ensure!(
+                overflow == 0,
+                "{what}: {overflow} pixels wider than the window"
+            );
             let picture = browser.picture()?;
             ensure!(picture.len() > 5_000, "{what}: an empty picture");
             if let Some(folder) = &pictures {

@@ -195,7 +195,8 @@ impl Browser {
     /// # Errors
     /// The protocol's.
     pub fn look(&mut self, width: u32, height: u32, scheme: Scheme) -> Result<()> {
-        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", &size)?;
         let media = json!({ "features": [
             { "name": "prefers-color-scheme", "value": scheme.word() }
@@ -209,7 +210,8 @@ impl Browser {
     /// # Errors
     /// It throws.
     pub fn evaluate(&mut self, expression: &str) -> Result<Value> {
-        let parameters = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let parameters =
+            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let result = self.call("Runtime.evaluate", &parameters)?;
         if let Some(details) = result.get("exceptionDetails") {
             bail!("{expression}: {details}");

@@ -26,6 +26,8 @@ pub struct NodeOptions {
     pub every: Option<f64>,
     /// Seconds between two heartbeats.
     pub heartbeat: f64,
+    /// Seconds for which the hook believes what the service said last, instead of the usual.
+    pub hook_valid: Option<f64>,
     /// More of the configuration.
     pub more: String,
     /// Options of `cupel run`.
@@ -42,6 +44,7 @@ impl Default for NodeOptions {
             listen: "off".to_owned(),
             every: Some(1.0),
             heartbeat: 2.0,
+            hook_valid: None,
             more: String::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
@@ -113,6 +116,9 @@ impl Node {
             "{}\n[service]\nlisten = \"{}\"\n",
             options.more, options.listen
         );
+        if let Some(valid) = options.hook_valid {
+            text.push_str(&format!("hook_valid_seconds = {valid:?}\n"));
+        }
         if let Some(every) = options.every {
             text.push_str("[service.every_seconds]\n");
             for source in SOURCES {

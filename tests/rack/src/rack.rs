@@ -129,10 +129,7 @@ impl Rack {
         vec![
             ("CUPEL_ROOT".into(), self.root.clone().into()),
             ("CUPEL_NVML".into(), self.library().into()),
-            (
-                "CUPEL_CUDA".into(),
-                self.driver.join("libcuda.so.1").into(),
-            ),
+            ("CUPEL_CUDA".into(), self.driver.join("libcuda.so.1").into()),
         ]
     }
 }

@@ -20,7 +20,12 @@ const NODES: [(&str, &str, Option<&str>, u32); 8] = [
     ("gpu02", "dgx-h100", None, 9),
     ("gpu03", "dgx-h100", Some("gpu-off-bus"), 17),
     ("gpu04", "dell-xe9680-h200", None, 25),
-    ("gpu05", "dell-xe9680-h200", Some("gpu-row-remap-failed"), 31),
+    (
+        "gpu05",
+        "dell-xe9680-h200",
+        Some("gpu-row-remap-failed"),
+        31,
+    ),
     ("gpu06", "hgx-b200", None, 37),
     ("gpu07", "hgx-b200", None, 41),
     ("gpu08", "pcie-l40s", Some("pcie-width-gpu-l40s"), 45),
@@ -295,7 +300,11 @@ fn open_codes(api: &Api, id: &str) -> anyhow::Result<Vec<String>> {
     Ok(items
         .iter()
         .filter(|item| item["tracked"]["finding"]["severity"] != "info")
-        .filter_map(|item| item["tracked"]["finding"]["code"].as_str().map(str::to_owned))
+        .filter_map(|item| {
+            item["tracked"]["finding"]["code"]
+                .as_str()
+                .map(str::to_owned)
+        })
         .collect())
 }
 

@@ -312,7 +312,10 @@ fn compile(
         for line in &told.warnings {
             println!("{file}: {line}");
         }
-        let spills = told.kernels.iter().find(|(_, kernel)| kernel.spill_bytes > 0);
+        let spills = told
+            .kernels
+            .iter()
+            .find(|(_, kernel)| kernel.spill_bytes > 0);
         if let Some((kernel, _)) = spills {
             bail!("{file}: {kernel} spills registers");
         }

@@ -285,7 +285,7 @@ impl Engine {
                 self.read(*fragment, took);
                 Vec::new()
             }
-            Input::Log(batch) => self.logged(batch),
+            Input::Log(batch, _place) => self.logged(batch),
             Input::LogUnreadable(why) => {
                 self.log.unreadable(why);
                 (self.dirty, self.has_news) = (true, true);
@@ -304,7 +304,8 @@ impl Engine {
                 Vec::new()
             }
             Input::Asked(ask, answer) => {
-                self.has_news = true;
+                // Whoever asked looks at what came of it next.
+                (self.has_news, self.last_published) = (true, None);
                 self.asked(ask, answer)
             }
             Input::Delivery(news) => {

@@ -8,11 +8,12 @@ pub struct Random(u64);
 
 impl Random {
     /// From `CUPEL_SEED`, else from the clock; says which.
+    #[expect(clippy::print_stdout, reason = "whoever repeats a test needs its seed")]
     pub fn told(test: &str) -> Self {
         let asked = std::env::var("CUPEL_SEED").ok();
         let seed = asked.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            now.map_or(1, |now| now.as_secs() ^ u64::from(now.subsec_nanos()))
+            let now = cupel_hardware::clock::now().microseconds();
+            now.unsigned_abs()
         });
         println!("{test}: CUPEL_SEED={seed}");
         Self(seed)

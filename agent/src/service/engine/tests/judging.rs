@@ -97,7 +97,8 @@ fn a_link_that_goes_down_is_raised_confirmed_and_cleared() {
                 "{:?} {}",
                 change.change, change.tracked.finding.code
             )),
-            _ => None,
+            crate::service::protocol::Happened::Event { .. }
+            | crate::service::protocol::Happened::Missed { .. } => None,
         })
         .collect();
     assert_eq!(

@@ -209,13 +209,16 @@ impl Bench {
     /// The log brings events, the last of which has this number.
     fn log(&mut self, events: Vec<Event>, cursor: u64) -> Vec<Wish> {
         let records = u64::try_from(events.len()).expect("small");
-        self.engine.take(Input::Log(Batch {
-            events: events.into_iter().map(|event| (cursor, event)).collect(),
-            cursor: Some(cursor),
-            followed_to: Some(Duration::from_secs(cursor)),
-            records,
-            ..Batch::default()
-        }))
+        self.engine.take(Input::Log(
+            Batch {
+                events: events.into_iter().map(|event| (cursor, event)).collect(),
+                cursor: Some(cursor),
+                followed_to: Some(Duration::from_secs(cursor)),
+                records,
+                ..Batch::default()
+            },
+            None,
+        ))
     }
 
     /// One round of the engine's; how long it would wait.
@@ -237,7 +240,9 @@ impl Bench {
                 }
                 Job::Forget(file) => self.forgotten.push(file),
                 Job::Parts(_) => {}
-                _ => panic!("the engine asks the disk for something else"),
+                Job::Next(_) | Job::Acknowledge { .. } | Job::Refuse { .. } | Job::Flush(_) => {
+                    panic!("the engine asks the disk for something else")
+                }
             }
         }
     }
@@ -265,7 +270,7 @@ impl Bench {
 
     /// A log without a word, all sources read, and the first judgement made.
     fn started(mut self) -> Self {
-        self.engine.take(Input::Log(Batch::default()));
+        self.engine.take(Input::Log(Batch::default(), None));
         self.read_all();
         self.round();
         assert!(self.engine.has_judged());

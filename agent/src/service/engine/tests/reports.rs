@@ -186,7 +186,10 @@ fn one_report_holds_so_many_events_and_the_next_the_rest() {
         .iter()
         .filter_map(|report| match &report.body {
             Body::Changes { events, .. } => Some(events.len()),
-            _ => None,
+            Body::Full { .. }
+            | Body::Heartbeat { .. }
+            | Body::Bringup { .. }
+            | Body::Stopping { .. } => None,
         })
         .collect();
     assert_eq!(counts, [200, 200, 50]);
@@ -272,10 +275,13 @@ fn the_cursor_goes_on_without_events_too() {
     bench.run(seconds(300.0));
     assert_eq!(bench.kept().kernel_cursor.expect("cursor").sequence, 5000);
     // Another log, under the same boot: what is stored would lead astray.
-    bench.engine.take(Input::Log(Batch {
-        restarted: true,
-        ..Batch::default()
-    }));
+    bench.engine.take(Input::Log(
+        Batch {
+            restarted: true,
+            ..Batch::default()
+        },
+        None,
+    ));
     bench.log(Vec::new(), 3);
     bench.run(seconds(1.0));
     assert_eq!(bench.kept().kernel_cursor.expect("cursor").sequence, 3);
