@@ -59,10 +59,10 @@ fn gpus_with_processes_are_somebodys() -> Result<()> {
     let library = server.rack.library();
     let directory = library.parent().context("a directory")?;
     let mut state = State::read(&directory.join(cupel_fake_driver::state::FILE_NAME))?;
-    state.gpus[3].processes = vec![Process {
+    state.gpus[3].processes = Some(vec![Process {
         pid: 4711,
         memory: None,
-    }];
+    }]);
     state.write_beside(directory)?;
     let ran = server.cupel(&["burn-in", "--only", "gpu-memory", "--yes", "--for", "1s"])?;
     assert_eq!(ran.code(), 4, "{}", ran.stderr);
@@ -222,7 +222,9 @@ fn a_kill_leaves_nothing_running_and_an_incomplete_result_with_counters() -> Res
     for stage in stages() {
         let mut running = Running::start(&server, stage)?;
         let children = running.children();
-        let workers = children.iter().filter(|(_, name)| name.contains("worker"));
+        let workers = children
+            .iter()
+            .filter(|(_, name)| name.contains("gpu-worke"));
         assert_eq!(
             workers.count() > 0,
             stage.starts_with("gpu"),
@@ -280,7 +282,7 @@ fn a_worker_that_dies_costs_its_gpu_and_the_others_go_on() -> Result<()> {
     let server = server()?;
     let mut running = Running::start(&server, "gpu-memory")?;
     let children = running.children();
-    let worker = children.iter().find(|(_, name)| name.contains("worker"));
+    let worker = children.iter().find(|(_, name)| name.contains("gpu-worke"));
     kill(
         Pid::from_raw(worker.context("a worker")?.0),
         Signal::SIGKILL,
@@ -288,7 +290,7 @@ fn a_worker_that_dies_costs_its_gpu_and_the_others_go_on() -> Result<()> {
     std::thread::sleep(Duration::from_millis(300));
     let others = running.children();
     assert!(
-        others.iter().any(|(_, name)| name.contains("worker")),
+        others.iter().any(|(_, name)| name.contains("gpu-worke")),
         "{others:?}"
     );
     kill(running.pid(), Signal::SIGTERM)?;
