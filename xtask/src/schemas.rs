@@ -20,6 +20,7 @@ fn all() -> anyhow::Result<Vec<(String, String)>> {
     Ok(vec![
         file::<cupel_agent::bringup::BringupReport>("bringup")?,
         file::<cupel_burnin::BurnInResult>("burn-in")?,
+        file::<cupel_agent::burn_in::compare::Comparison>("burn-in-comparison")?,
         file::<cupel_model::CheckReport>("check-report")?,
         file::<cupel_model::Event>("event")?,
         file::<cupel_model::Platform>("platform")?,

@@ -64,7 +64,9 @@ pub fn prepare(
     let before = gather::snapshot_of_depth(context, settings, &source, Depth::WithoutBmcDetails)?;
     let platform = platforms::choose(&context.root, settings, wishes.platform, &before)?;
     let topology = Topology::of(&context.root).context("cannot lay a load on this machine")?;
-    let floors = Arc::new(Floors::of(platform.as_ref()));
+    // What runs beneath another root is not the machine that the platform describes.
+    let held = platform.as_ref().filter(|_| context.root.is_live());
+    let floors = Arc::new(Floors::of(held));
     let host = host(
         &context.root,
         &before,

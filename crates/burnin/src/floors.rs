@@ -60,6 +60,15 @@ mod tests {
     use cupel_model::platform::Sourced;
 
     #[test]
+    fn every_floor_of_a_known_platform_belongs_to_a_stage_and_has_a_source() {
+        for platform in cupel_health::platform::embedded() {
+            let floors = Floors::of(Some(platform));
+            assert!(floors.unknown().is_empty(), "{}", platform.name);
+            assert!(!floors.0.is_empty(), "{}", platform.name);
+        }
+    }
+
+    #[test]
     fn a_floor_is_found_by_stage_name_and_unit() {
         let floors = Floors(vec![FloorExpectation {
             stage: "gpu-links".to_owned(),

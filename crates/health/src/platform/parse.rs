@@ -209,6 +209,12 @@ fn faults(platform: &Platform, file: &str) -> Vec<(String, String)> {
             say(&format!("slots[{at}].name"), why);
         }
     }
+    for (at, floor) in platform.floors.iter().enumerate() {
+        if floor.at_least.is_some() == floor.at_most.is_some() {
+            let why = "needs at_least or at_most, and not both".to_owned();
+            say(&format!("floors[{at}].name"), why);
+        }
+    }
     faults
 }
 
