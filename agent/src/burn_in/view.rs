@@ -12,21 +12,23 @@ use std::time::{Duration, Instant};
 use cupel_burnin::{
     Outcome, Progress, Resource, Sample, Schedule, StageKind, StageName, StageResult,
 };
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::schedule::clock;
 use super::text;
 use crate::output::{note, printable, stderr_is_terminal};
+use crate::render::table::Layout;
 
 /// How often a line is written where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
-/// Steps of a whole bar.
-const WHOLE: u64 = 1000;
+/// Width of a bar.
+const WHOLE: usize = 20;
 
 /// What is known of a line: a GPU, or a stage.
 #[derive(Debug, Default)]
 struct Line {
-    bar: Option<ProgressBar>,
+    /// Whether there was anything to be shown yet.
+    shown: bool,
     stage: String,
     done: f64,
     doing: String,
@@ -48,8 +50,9 @@ struct Tally {
 /// Tells a person what goes on.
 #[derive(Debug)]
 pub struct View {
-    screen: Option<MultiProgress>,
-    lines: BTreeMap<String, Line>,
+    /// All lines as one block, so that it grows and shrinks in one piece.
+    screen: Option<ProgressBar>,
+    lines: BTreeMap<Key, Line>,
     kinds: BTreeMap<StageKind, Tally>,
     began: Instant,
     last: Instant,
@@ -57,7 +60,13 @@ pub struct View {
 
 impl Default for View {
     fn default() -> Self {
-        let screen = || MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let screen = || {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                bar.set_style(style);
+            }
+            bar
+        };
         Self {
             screen: stderr_is_terminal().then(screen),
             lines: BTreeMap::new(),
@@ -68,12 +77,31 @@ impl Default for View {
     }
 }
 
-/// The line that a stage is shown on: its GPU's, else its own.
-fn key(stage: &StageName) -> String {
-    match &stage.target {
-        Some(target) if stage.kind.is_gpu() => target.clone(),
-        Some(_) | None => stage.to_string(),
+/// What a line is of; in the order in which lines stand.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    /// A stage that is not of one GPU.
+    Stage(String),
+    /// A GPU, by number.
+    Gpu(u32),
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Stage(name) => f.write_str(name),
+            Self::Gpu(index) => write!(f, "gpu{index}"),
+        }
     }
+}
+
+/// The line that a stage is shown on: its GPU's, else its own.
+fn key(stage: &StageName) -> Key {
+    let index = stage.target.as_ref().and_then(|target| {
+        let digits = target.strip_prefix("gpu").filter(|_| stage.kind.is_gpu())?;
+        digits.parse().ok()
+    });
+    index.map_or_else(|| Key::Stage(stage.to_string()), Key::Gpu)
 }
 
 /// Values in the order in which people read them, and how exact they are.
@@ -110,11 +138,20 @@ impl Line {
         format!("{values}{gap}{} {}", self.stage, self.doing)
     }
 
-    fn draw(&self) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(position(self.done));
-            bar.set_message(self.message());
-        }
+    /// As it is drawn.
+    fn row(&self, key: &Key) -> String {
+        let full = (0..=WHOLE)
+            .rev()
+            .find(|step| *step as f64 <= self.done / 100.0 * WHOLE as f64)
+            .unwrap_or(0);
+        let tip = if full < WHOLE { ">" } else { "" };
+        let bar = format!("{}{tip}", "=".repeat(full));
+        format!(
+            "{:<16} [{bar:<WHOLE$}] {:>3.0} %  {}",
+            key.to_string(),
+            self.done,
+            self.message()
+        )
     }
 }
 
@@ -134,17 +171,17 @@ impl View {
             Progress::Started { schedule, .. } => self.begin(schedule),
             Progress::StageStarted { stage, what } => self.stage_begins(stage, what),
             Progress::Advanced { stage, done, doing } => {
-                let line = self.of(&key(stage));
+                let line = self.of(key(stage));
                 line.done = done.get();
                 line.doing.clone_from(doing);
-                line.draw();
+                self.draw();
                 self.plain();
             }
             Progress::Sampled { stage, sample } => self.sampled(stage, sample),
             Progress::Mismatch { stage, mismatch } => {
-                let line = self.of(&key(stage));
+                let line = self.of(key(stage));
                 line.wrong += 1;
-                line.draw();
+                self.draw();
                 self.line(&format!("burn-in, {stage}: WRONG: {mismatch}"));
             }
             Progress::GivenUp { stage, why } => {
@@ -152,12 +189,10 @@ impl View {
             }
             Progress::StageFinished(result) => self.stage_ends(result),
             Progress::Finished { .. } => {
-                for line in self.lines.values() {
-                    if let Some(bar) = &line.bar {
-                        bar.finish_and_clear();
-                    }
-                }
                 self.lines.clear();
+                if let Some(screen) = &self.screen {
+                    screen.finish_and_clear();
+                }
             }
         }
     }
@@ -170,12 +205,30 @@ impl View {
         }
     }
 
-    fn of(&mut self, key: &str) -> &mut Line {
-        let screen = &self.screen;
-        self.lines.entry(key.to_owned()).or_insert_with(|| Line {
-            bar: screen.as_ref().map(|screen| screen.add(bar(key))),
-            ..Line::default()
-        })
+    /// The line, which is drawn from now on.
+    fn of(&mut self, key: Key) -> &mut Line {
+        let line = self.lines.entry(key).or_default();
+        line.shown = true;
+        line
+    }
+
+    /// Draws all lines, each cut to the terminal's width.
+    fn draw(&self) {
+        let Some(screen) = &self.screen else { return };
+        let width = Layout::of_terminal(false).width;
+        let rows: Vec<String> = self
+            .lines
+            .iter()
+            .filter(|(_, line)| line.shown)
+            .map(|(key, line)| {
+                let row = line.row(key);
+                printable(&row)
+                    .chars()
+                    .take(width.saturating_sub(1))
+                    .collect()
+            })
+            .collect();
+        screen.set_message(rows.join("\n"));
     }
 
     fn stage_begins(&mut self, stage: &StageName, what: &str) {
@@ -183,23 +236,23 @@ impl View {
         if !many {
             self.line(&format!("burn-in, {stage}: {what}"));
         }
-        let line = self.of(&key(stage));
+        let line = self.lines.entry(key(stage)).or_default();
         line.stage = stage.kind.name().to_owned();
         line.done = 0.0;
         line.doing = String::new();
         line.values.clear();
-        line.draw();
+        self.draw();
     }
 
     fn sampled(&mut self, stage: &StageName, sample: &Sample) {
         let key = match &sample.on {
-            Some(Resource::Gpu { index }) => format!("gpu{index}"),
+            Some(Resource::Gpu { index }) => Key::Gpu(*index),
             Some(_) | None => key(stage),
         };
-        let line = self.of(&key);
+        let line = self.of(key);
         line.values
             .insert(sample.name.clone(), (sample.value, sample.unit.clone()));
-        line.draw();
+        self.draw();
     }
 
     fn stage_ends(&mut self, result: &StageResult) {
@@ -229,16 +282,18 @@ impl View {
             }
             self.line(&line);
         }
-        let own = result.name.target.is_none() || !result.stage.is_gpu();
-        if own && let Some(line) = self.lines.remove(&key(&result.name)) {
-            if let Some(bar) = line.bar {
-                bar.finish_and_clear();
+        match key(&result.name) {
+            own @ Key::Stage(_) => {
+                self.lines.remove(&own);
             }
-        } else if let Some(line) = self.lines.get_mut(&key(&result.name)) {
-            line.done = 100.0;
-            line.doing = text::outcome(result.outcome).to_owned();
-            line.draw();
+            gpu @ Key::Gpu(_) => {
+                if let Some(line) = self.lines.get_mut(&gpu) {
+                    line.done = 100.0;
+                    line.doing = text::outcome(result.outcome).to_owned();
+                }
+            }
         }
+        self.draw();
     }
 
     /// Where there is no terminal: all that goes on in a line, now and then.
@@ -266,34 +321,23 @@ impl View {
     }
 }
 
-fn bar(key: &str) -> ProgressBar {
-    let bar = ProgressBar::new(WHOLE);
-    let template = "{prefix:<16} [{bar:20}] {percent:>3} %  {wide_msg}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar.set_prefix(key.to_owned());
-    bar
-}
-
-/// Steps of the bar for a share in per cent.
-fn position(percent: f64) -> u64 {
-    (0..=WHOLE)
-        .rev()
-        .find(|step| *step as f64 <= percent * 10.0)
-        .unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_share_becomes_a_place_on_the_bar() {
-        assert_eq!(position(0.0), 0);
-        assert_eq!(position(50.0), 500);
-        assert_eq!(position(100.0), WHOLE);
-        assert_eq!(position(1e9), WHOLE);
+    fn a_share_becomes_a_bar() {
+        let row = |done| {
+            let line = Line {
+                done,
+                ..Line::default()
+            };
+            line.row(&Key::Gpu(3))
+        };
+        assert!(row(0.0).starts_with("gpu3             [>                   ]   0 %"));
+        assert!(row(50.0).contains("[==========>         ]  50 %"));
+        assert!(row(100.0).contains("[====================] 100 %"));
+        assert!(row(1e9).contains("[====================]"));
     }
 
     #[test]
@@ -301,7 +345,9 @@ mod tests {
         let memory = StageName::on(StageKind::GpuMemory, "gpu3");
         let compute = StageName::on(StageKind::GpuCompute, "gpu3");
         assert_eq!(key(&memory), key(&compute));
-        assert_eq!(key(&StageName::on(StageKind::Nvme, "nvme0")), "nvme/nvme0");
+        let drive = key(&StageName::on(StageKind::Nvme, "nvme0"));
+        assert_eq!(drive.to_string(), "nvme/nvme0");
+        assert!(drive < Key::Gpu(0) && Key::Gpu(2) < Key::Gpu(10));
         let mut line = Line {
             stage: "gpu-compute".to_owned(),
             doing: "bf16".to_owned(),
