@@ -199,9 +199,11 @@ pub fn span(seconds: f64) -> String {
 /// A number for people: four significant digits, `1.2e9` from a million up.
 pub fn significant(value: f64) -> String {
     let size = value.abs();
-    if size >= 1e6 {
+    if size < 1000.0 && value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else if size >= 1e6 {
         format!("{value:.2e}")
-    } else if size >= 1000.0 || value == 0.0 {
+    } else if size >= 1000.0 {
         format!("{value:.0}")
     } else if size >= 100.0 {
         format!("{value:.1}")

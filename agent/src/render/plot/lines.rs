@@ -10,6 +10,9 @@ use crate::burn_in::schedule::clock;
 const WIDTH: u32 = 540;
 const HEIGHT: u32 = 220;
 
+/// Above so many points a line is thin, so that what wavers does not become a band.
+const THIN: usize = 150;
+
 /// A value over time. Points that lie more than a few intervals apart are not joined.
 #[derive(Clone, Debug)]
 pub struct Curve {
@@ -91,13 +94,19 @@ fn draw(
     seconds: f64,
     (low, high): (f64, f64),
 ) -> Drawn {
+    // Marks fall on whole seconds, minutes or hours.
+    let scale = match seconds {
+        0.0..180.0 => 1.0,
+        180.0..10_800.0 => 60.0,
+        _ => 3600.0,
+    };
     let area = SVGBackend::with_string(svg, (WIDTH, HEIGHT)).into_drawing_area();
     let mut chart = ChartBuilder::on(&area)
         .margin(6)
         .margin_right(14)
         .x_label_area_size(26)
         .y_label_area_size(56)
-        .build_cartesian_2d(0.0..seconds, low..high)?;
+        .build_cartesian_2d(0.0..seconds / scale, low..high)?;
     let words = || words(&INK, 13, Pos::new(HPos::Left, VPos::Top));
     chart
         .configure_mesh()
@@ -112,12 +121,14 @@ fn draw(
         .label_style(words())
         .x_labels(7)
         .y_labels(5)
-        .x_label_formatter(&|at| clock(*at))
+        .x_label_formatter(&|at| clock(*at * scale))
         .y_label_formatter(&|value| label(*value, high - low))
         .draw()?;
     for curve in curves {
         for piece in curve.pieces() {
-            let style = colour(curve.number).stroke_width(2);
+            let width = if piece.len() > THIN { 1 } else { 2 };
+            let style = colour(curve.number).stroke_width(width);
+            let piece = piece.into_iter().map(|(at, value)| (at / scale, value));
             chart.draw_series(LineSeries::new(piece, style))?;
         }
     }

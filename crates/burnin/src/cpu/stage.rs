@@ -392,24 +392,22 @@ fn measure(
     counts: &[[u64; Kernel::COUNT]],
     computed: &[(AtomicU64, AtomicU64); Kernel::COUNT],
 ) -> Vec<Measured> {
-    let mut measured = Vec::new();
-    for (place, (kernel, (results, nanoseconds))) in
-        Kernel::ALL.into_iter().zip(computed).enumerate()
-    {
-        let operations: u64 = counts
-            .iter()
-            .map(|kernels| kernels[place] * kernel.operations())
-            .sum();
-        measured.push(Measured::uncalibrated(
-            format!("{kernel} verified"),
-            operations as f64,
-            "operations",
-        ));
+    let operations: u64 = counts
+        .iter()
+        .flat_map(|kernels| kernels.iter().zip(Kernel::ALL))
+        .map(|(count, kernel)| count * kernel.operations())
+        .sum();
+    let mut measured = vec![Measured::uncalibrated(
+        "verified operations",
+        operations as f64,
+        "",
+    )];
+    for (kernel, (results, nanoseconds)) in Kernel::ALL.into_iter().zip(computed) {
         let nanoseconds = nanoseconds.load(Ordering::Relaxed);
         if nanoseconds > 0 {
             let done = results.load(Ordering::Relaxed) * kernel.operations();
             measured.push(Measured::uncalibrated(
-                format!("{kernel} rate of one processor"),
+                format!("{kernel}, rate of one processor"),
                 done as f64 / nanoseconds as f64,
                 "Gop/s",
             ));

@@ -154,6 +154,9 @@ fn figures(result: &BurnInResult, topic: &Topic) -> Vec<Markup> {
 }
 
 fn capital(text: &str) -> String {
+    if let Some(rest) = text.strip_prefix("sm ") {
+        return format!("SM {rest}");
+    }
     let mut letters = text.chars();
     letters
         .next()

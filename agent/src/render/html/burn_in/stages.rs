@@ -1,6 +1,6 @@
 //! Stages with what they measured and what they found.
 
-use cupel_burnin::{BurnInResult, Floor, Measured, StageKind, StageResult};
+use cupel_burnin::{BurnInResult, Floor, Measured, Outcome, StageKind, StageResult};
 use cupel_model::units::Bytes;
 use maud::{Markup, html};
 
@@ -13,13 +13,29 @@ pub(super) fn all(result: &BurnInResult) -> Markup {
     html! {
         @for kind in StageKind::ALL {
             @let stages: Vec<&StageResult> = result.stages.iter().filter(|s| s.stage == kind).collect();
-            @if stages.len() > 2 {
+            @if stages.len() > 2 && let Some(why) = apart(&stages) {
+                h3 { (kind.name()) " " (tag(Outcome::Unsupported)) }
+                p { (stages.len()) " parts cannot be tested here: " (printable(why)) }
+            } @else if stages.len() > 2 {
                 (many(kind, &stages))
             } @else {
                 @for stage in stages { (one(stage)) }
             }
         }
     }
+}
+
+/// Why none of these could be tested, if nobody needs them and it is the same for all.
+fn apart<'a>(stages: &[&'a StageResult]) -> Option<&'a str> {
+    let why = stages.first()?.reasons.first()?;
+    stages
+        .iter()
+        .all(|stage| {
+            stage.outcome == Outcome::Unsupported
+                && !stage.required
+                && stage.reasons.first() == Some(why)
+        })
+        .then_some(why.as_str())
 }
 
 /// `2 of 2 processors`; bytes for people.

@@ -7,7 +7,7 @@ use cupel_model::Reading;
 use maud::{Markup, html};
 
 use super::tag;
-use crate::burn_in::schedule::clock;
+use crate::burn_in::schedule::lines;
 use crate::output::printable;
 use crate::render::words::{cell, significant, word};
 
@@ -164,17 +164,7 @@ pub(super) fn schedule(result: &BurnInResult) -> Markup {
     html! {
         @if !result.schedule.slots.is_empty() {
             h2 { "Schedule" }
-            div.scroll { table {
-                thead { tr { th { "Planned" } th { "Stage" } th { "What" } th { "Why then" } } }
-                tbody {
-                    @for slot in &result.schedule.slots { tr {
-                        td.fit { (clock(slot.begins_seconds.get())) "-" (clock(slot.ends_seconds.get())) }
-                        td.fit { (slot.stage) }
-                        td { (printable(&slot.what)) @if !slot.required { span.soft { " (the verdict does not need it)" } } }
-                        td { (printable(&slot.why)) }
-                    } }
-                }
-            } }
+            ul { @for line in lines(&result.schedule) { li { (printable(&line)) } } }
         }
     }
 }
