@@ -144,11 +144,11 @@ mod tests {
     #[test]
     fn every_pair_has_a_cell_and_what_misses_its_floor_a_frame() {
         let svg = heat_map(&matrix(vec![
-            vec![None, Some(370.0)],
-            vec![Some(40.0), None],
+            vec![None, Some(370.5)],
+            vec![Some(40.25), None],
         ]));
         let svg = svg.expect("a map");
-        assert!(svg.contains("370.0") && svg.contains("40.00"), "{svg}");
+        assert!(svg.contains("370.5") && svg.contains("40.25"), "{svg}");
         assert_eq!(svg.matches("#C81E1E").count(), 1, "{svg}");
         assert!(heat_map(&matrix(vec![vec![None, None]])).is_none());
     }

@@ -81,6 +81,14 @@ impl Pattern {
         z ^ z >> 32
     }
 
+    /// How many of `words`, of which the first is word `first`, do not hold what belongs there: the
+    /// comparison that memory, drives and copies are verified by.
+    pub fn differing(self, words: &[u64], first: u64) -> u64 {
+        let mut found = super::detector::Found::default();
+        super::detector::verify(words, first, self, Phase::Pattern, &mut found);
+        found.count
+    }
+
     /// Which word's pattern this is; every value is some word's.
     pub fn index_of(self, word: u64) -> u64 {
         let mut z = word ^ word >> 32;
