@@ -7,12 +7,13 @@
 
 mod fleet;
 mod fuzz;
+mod overhead;
 mod report;
 mod timing;
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::ValueEnum;
@@ -38,6 +39,12 @@ pub struct Options {
     /// How often a repeated test runs
     #[arg(long, default_value_t = 200)]
     repeats: u32,
+    /// Seconds between two scrapes of the overhead job; 15 is the usual
+    #[arg(long, default_value_t = 1.0)]
+    scrape_every: f64,
+    /// Seconds that the overhead job measures; 7200 shows whether it is flat
+    #[arg(long, default_value_t = 60)]
+    scrape_for: u64,
     /// Run again what has passed for this commit
     #[arg(long)]
     again: bool,
@@ -56,6 +63,8 @@ enum Kind {
     Latency,
     /// Reports of 12,500 nodes, and the pages afterwards
     Ingest,
+    /// What the service costs, beside prometheus-node-exporter
+    Overhead,
 }
 
 /// What came of a job.
@@ -96,6 +105,10 @@ const REPEATED: &[(&str, &str, u32)] = &[
     ("bringup", "kill", 10),
     ("burn_in", "clean", 10),
     ("fleet_chaos", "killed", 1),
+    // More than ten repeats are their long counts.
+    ("service", "every_state", 1),
+    ("service", "recovers", 1),
+    ("service", "storm", 1),
 ];
 
 /// Runs the jobs and writes the report.
@@ -118,6 +131,12 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
     }
     if wanted(Kind::Ingest) {
         soak.take("ingest, 12500 nodes", || fleet::ingest(workspace))?;
+    }
+    if wanted(Kind::Overhead) {
+        let (every, time) = (options.scrape_every, options.scrape_for);
+        soak.take(&format!("overhead, every {every} s for {time} s"), || {
+            overhead::measure(workspace, every, Duration::from_secs(time))
+        })?;
     }
     if wanted(Kind::Fuzz) {
         fuzz::run(

@@ -1,0 +1,298 @@
+//! What the service costs, beside prometheus-node-exporter of Debian on the same machine, scraped at
+//! the same cadence.
+//!
+//! # Invariants
+//! - Both are release builds, both are scraped over loopback, by the same client at the same moments.
+//! - The service reads eight simulated GPUs and their adapters at its usual cadences; a shorter
+//!   interval than the usual shortens all of them alike.
+//! - Its GPU worker is counted with it.
+//!
+//! # What is absent
+//! The driver's own cost: the simulated one answers from memory.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use cupel_fleet::{Api, Running};
+use cupel_rack::{Rack, Scenario};
+
+use super::Outcome;
+use crate::workspace::Workspace;
+
+/// Where Debian puts the exporter.
+const EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
+
+/// The usual interval of scrapes, in seconds: that of the service's quickest sources.
+const USUAL: f64 = 15.0;
+
+/// The usual cadence of each source, in seconds.
+const CADENCES: [(&str, f64); 14] = [
+    ("gpu", 15.0),
+    ("rdma", 15.0),
+    ("pci", 60.0),
+    ("nvme", 60.0),
+    ("memory", 60.0),
+    ("network", 60.0),
+    ("filesystems", 60.0),
+    ("sensors", 60.0),
+    ("services", 60.0),
+    ("node", 300.0),
+    ("cpus", 300.0),
+    ("kernel", 300.0),
+    ("bmc", 300.0),
+    ("bmc-details", 900.0),
+];
+
+/// The node: eight GPUs.
+const NODE: &str = "title = \"measured\"\nplatform = \"dgx-h100\"\nverdict = \"healthy\"\n";
+
+/// What is allowed, of the exporter's.
+const TARGET: f64 = 1.0;
+
+/// Before it is measured, in scrapes: caches fill, the first readings are dear.
+const WARM_UP: u32 = 10;
+
+/// What a process and its children cost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    /// Proportional set size, KiB.
+    pss: u64,
+    /// The anonymous share of it.
+    anonymous: u64,
+    /// User and system time since it began, in clock ticks.
+    ticks: u64,
+}
+
+/// Children of a process.
+fn children(pid: u32) -> anyhow::Result<Vec<u32>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Ok(child) = entry?.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        let parent = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(1));
+        if parent == Some(&pid.to_string()) {
+            all.push(child);
+        }
+    }
+    Ok(all)
+}
+
+fn one(pid: u32) -> anyhow::Result<Cost> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
+        .with_context(|| format!("process {pid} is gone, or hides what it costs"))?;
+    let field = |name: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.split_whitespace().next());
+        number.and_then(|number| number.parse().ok()).unwrap_or(0)
+    };
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, rest) = stat.rsplit_once(") ").context("no process")?;
+    let fields: Vec<u64> = rest
+        .split(' ')
+        .map(|field| field.parse().unwrap_or(0))
+        .collect();
+    // utime, stime, and those of children that were waited for.
+    let ticks = fields.get(11..15).unwrap_or_default().iter().sum();
+    Ok(Cost {
+        pss: field("Pss:"),
+        anonymous: field("Pss_Anon:"),
+        ticks,
+    })
+}
+
+fn whole(pid: u32) -> anyhow::Result<Cost> {
+    let mut sum = one(pid)?;
+    for child in children(pid)? {
+        // One that ended just now costs nothing more.
+        let cost = one(child).unwrap_or_default();
+        sum = Cost {
+            pss: sum.pss + cost.pss,
+            anonymous: sum.anonymous + cost.anonymous,
+            ticks: sum.ticks + cost.ticks,
+        };
+    }
+    Ok(sum)
+}
+
+/// Something that is scraped, and what it cost.
+struct Scraped {
+    process: Running,
+    api: Api,
+    at_first: Cost,
+    samples: Vec<Cost>,
+    bytes: usize,
+}
+
+impl Scraped {
+    fn new(process: Running, port: u16) -> anyhow::Result<Self> {
+        let scraped = Self {
+            process,
+            api: Api::new(&format!("http://127.0.0.1:{port}"), None),
+            at_first: Cost::default(),
+            samples: Vec::new(),
+            bytes: 0,
+        };
+        let until = Instant::now() + Duration::from_secs(60);
+        while scraped.api.get("/metrics").is_err() {
+            if Instant::now() > until {
+                bail!("nothing to scrape: {}", scraped.process.told());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(scraped)
+    }
+
+    fn scrape(&mut self) -> anyhow::Result<()> {
+        let answer = self.api.get("/metrics")?;
+        if answer.status != 200 {
+            bail!("a scrape was answered with {}", answer.status);
+        }
+        self.bytes = answer.body.len();
+        Ok(())
+    }
+
+    fn begin(&mut self) -> anyhow::Result<()> {
+        self.at_first = whole(self.process.pid())?;
+        self.samples.clear();
+        Ok(())
+    }
+
+    fn sample(&mut self) -> anyhow::Result<()> {
+        self.samples.push(whole(self.process.pid())?);
+        Ok(())
+    }
+
+    /// Mean PSS over a share of the samples, KiB.
+    fn pss(&self, from: usize, to: usize) -> f64 {
+        let samples = self.samples.get(from..to).unwrap_or_default();
+        let sum: u64 = samples.iter().map(|cost| cost.pss).sum();
+        number(sum) / number(u64::try_from(samples.len().max(1)).unwrap_or(1))
+    }
+
+    fn ticks(&self) -> u64 {
+        let last = self.samples.last().copied().unwrap_or(self.at_first);
+        last.ticks.saturating_sub(self.at_first.ticks)
+    }
+}
+
+/// Small enough for a float.
+fn number(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from)
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn service(
+    directory: &Path,
+    built: &Path,
+    every: f64,
+    port: u16,
+) -> anyhow::Result<(Rack, Running)> {
+    let library = built.join("libcupel_fake_driver.so");
+    let rack = Rack::healthy(&Scenario::parse(NODE)?, directory, &library)?;
+    let etc = rack.root().join("etc/cupel");
+    fs::create_dir_all(&etc)?;
+    let mut text = format!("[service]\nlisten = \"127.0.0.1:{port}\"\n[service.every_seconds]\n");
+    for (source, usual) in CADENCES {
+        writeln!(text, "{source} = {:?}", (usual * every / USUAL).max(0.2))?;
+    }
+    fs::write(etc.join("measured.toml"), text)?;
+    let log = directory.join("service.log");
+    let program = built.join("cupel");
+    let running = Running::start(&program, &["run"], &rack.environment(), &log)?;
+    Ok((rack, running))
+}
+
+/// Measures for `time`, with a scrape of each every `every` seconds.
+pub fn measure(
+    workspace: &Workspace,
+    every: f64,
+    time: Duration,
+) -> anyhow::Result<(Outcome, String)> {
+    let exporter = PathBuf::from(EXPORTER);
+    if !exporter.is_file() {
+        let why = format!("no {EXPORTER} (apt-get install prometheus-node-exporter)");
+        return Ok((Outcome::NotRun, why));
+    }
+    let mut args = vec!["build", "--release", "--locked"];
+    for package in ["cupel", "cupel-gpu-worker", "cupel-fake-driver"] {
+        args.extend(["--package", package]);
+    }
+    if !workspace.cargo(&args, &[])? {
+        bail!("the release build failed; messages are above");
+    }
+    let built = workspace.target.join("release");
+    let directory = cupel_rack::scratch()?;
+    let ports = [free_port()?, free_port()?];
+    let (_rack, agent) = service(directory.path(), &built, every, ports[0])?;
+    let mut agent = Scraped::new(agent, ports[0])?;
+    let listen = format!("--web.listen-address=127.0.0.1:{}", ports[1]);
+    let log = directory.path().join("exporter.log");
+    let exporter = Running::start(&exporter, &[listen], &[], &log)?;
+    let mut exporter = Scraped::new(exporter, ports[1])?;
+
+    let interval = Duration::from_secs_f64(every);
+    let scrapes = time.as_secs_f64() / every;
+    let mut next = Instant::now();
+    let mut count = 0_u32;
+    while f64::from(count) < scrapes + f64::from(WARM_UP) {
+        if count == WARM_UP {
+            agent.begin()?;
+            exporter.begin()?;
+        }
+        next += interval;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+        agent.scrape()?;
+        exporter.scrape()?;
+        agent.sample()?;
+        exporter.sample()?;
+        count += 1;
+    }
+    Ok(figures(&agent, &exporter, count - WARM_UP))
+}
+
+fn figures(agent: &Scraped, exporter: &Scraped, scrapes: u32) -> (Outcome, String) {
+    let samples = agent.samples.len();
+    let (mine, theirs) = (agent.pss(0, samples), exporter.pss(0, samples));
+    let memory = mine / theirs.max(1.0);
+    let processor = number(agent.ticks()) / number(exporter.ticks().max(1));
+    // A tick is 10 ms on every Linux that Cupel runs on.
+    let each = |ticks: u64| number(ticks) * 10.0 / f64::from(scrapes.max(1));
+    let quarter = samples / 4;
+    let (early, late) = (agent.pss(0, quarter), agent.pss(samples - quarter, samples));
+    let anonymous = agent.samples.last().map_or(0, |cost| cost.anonymous);
+    let well = memory <= TARGET && processor <= TARGET;
+    let figures = format!(
+        "{scrapes} scrapes: PSS {:.1} MiB of agent and worker ({:.1} MiB anonymous), {:.1} MiB of \
+         node-exporter, {memory:.2} x; processor {:.1} ms a scrape with readings, {:.1} ms of \
+         node-exporter, {processor:.2} x; first quarter {:.1} MiB, last quarter {:.1} MiB; {} and \
+         {} bytes of metrics",
+        mine / 1024.0,
+        number(anonymous) / 1024.0,
+        theirs / 1024.0,
+        each(agent.ticks()),
+        each(exporter.ticks()),
+        early / 1024.0,
+        late / 1024.0,
+        agent.bytes,
+        exporter.bytes,
+    );
+    (
+        if well {
+            Outcome::Passed
+        } else {
+            Outcome::Failed
+        },
+        figures,
+    )
+}
