@@ -68,6 +68,7 @@ enum Other {
 
 /// Options of `cupel burn-in page`.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Exit codes: 0 the page was written, 2 wrong usage or unusable input")]
 pub struct PageArgs {
     /// A burn-in.json
     result: PathBuf,
@@ -75,6 +76,7 @@ pub struct PageArgs {
 
 /// Options of `cupel burn-in compare`.
 #[derive(Debug, ClapArgs)]
+#[command(after_help = "Exit codes: 0 they were compared, 2 wrong usage or unusable input")]
 pub struct CompareArgs {
     /// A burn-in.json
     a: PathBuf,
