@@ -440,6 +440,22 @@ mod tests {
     }
 
     #[test]
+    fn errors_of_memory_carry_the_label_of_their_module() {
+        let counter = |corrected| EdacCounter {
+            name: "mc1/dimm3".to_owned(),
+            label: Reading::Value("CPU1_DIMM_C2".to_owned()),
+            corrected: Counter::exact(corrected).into(),
+            uncorrected: Counter::exact(0).into(),
+        };
+        let changes = memory_changes(&[counter(4)], &[counter(9)]);
+        let corrected = &changes[0];
+        assert_eq!(corrected.rise(), Some(5.0));
+        assert_eq!(corrected.meaning, CounterMeaning::EccCorrected);
+        assert_eq!(corrected.place.as_deref(), Some("CPU1_DIMM_C2"));
+        assert_eq!(changes[1].rise(), Some(0.0));
+    }
+
+    #[test]
     fn what_a_program_wrote_into_the_log_counts_nothing() {
         let before = Node::good().snapshot;
         let mut after = Node::good();

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cupel_hardware::rdma::perftest::{self, End, Perftest};
+use cupel_hardware::rdma::perftest::{self, End, Perftest, PerftestError};
 use cupel_hardware::{Root, rdma};
 use cupel_model::Reading;
 use cupel_model::snapshot::RdmaDevice;
@@ -149,7 +149,10 @@ impl Stage for LoopbackStage {
                     self.keep(&mut result, "loopback", rate, "Gb/s");
                 }
                 Err(error) => {
-                    result.class = Some(FailureClass::Lost);
+                    // What ran and gave no value tells nothing; what could not speak to itself does.
+                    if matches!(error, PerftestError::Failed { .. }) {
+                        result.class = Some(FailureClass::Lost);
+                    }
                     result.reasons.push(error.to_string());
                 }
             }
@@ -282,6 +285,9 @@ impl Stage for PairsStage {
                     .notes
                     .push(format!("{} to {}: {error}", a.device, b.device)),
             }
+        }
+        if reached == 0 {
+            result.reasons.push("no adapter reached another".to_owned());
         }
         let names: Vec<String> = ends.iter().map(|end| end.device.clone()).collect();
         result.coverage = Coverage {

@@ -143,7 +143,10 @@ impl StageResult {
         if coverage.covered < coverage.asked {
             self.reasons.push(format!(
                 "{} of {} were tested ({})",
-                amount(coverage.covered, &coverage.unit),
+                match coverage.unit.as_str() {
+                    "bytes" => Bytes(coverage.covered).human(),
+                    _ => coverage.covered.to_string(),
+                },
                 amount(coverage.asked, &coverage.unit),
                 coverage.percent
             ));
