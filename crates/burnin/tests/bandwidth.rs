@@ -57,7 +57,7 @@ fn one_node_is_measured_and_what_it_copied_is_verified() {
     assert_eq!(stage.proof.detector, Detector::Proven);
     assert_eq!(stage.coverage.covered, 1);
     let names: Vec<_> = stage.measured.iter().map(|m| m.name.as_str()).collect();
-    assert_eq!(names, ["copy", "read", "write"]);
+    assert_eq!(names, ["copy", "copy through caches", "read", "write"]);
     assert!(
         stage
             .measured

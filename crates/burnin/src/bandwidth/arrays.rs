@@ -18,8 +18,10 @@ use crate::memory::Pattern;
 /// What is done to the arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Motion {
-    /// `b = a`: a read and a write of each word.
+    /// `b = a` past the caches: a read and a write of each word.
     Copy,
+    /// `b = a` through the caches: most processors read what is overwritten as well.
+    CopyThroughCaches,
     /// Every word of `a` is read.
     Read,
     /// Every word of `b` is written.
@@ -27,11 +29,13 @@ pub(super) enum Motion {
 }
 
 impl Motion {
-    pub(super) const ALL: [Self; 3] = [Self::Copy, Self::Read, Self::Write];
+    pub(super) const ALL: [Self; 4] =
+        [Self::Copy, Self::CopyThroughCaches, Self::Read, Self::Write];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Copy => "copy",
+            Self::CopyThroughCaches => "copy through caches",
             Self::Read => "read",
             Self::Write => "write",
         }
@@ -39,7 +43,7 @@ impl Motion {
 
     fn bytes(self, words: u64) -> u64 {
         match self {
-            Self::Copy => 16 * words,
+            Self::Copy | Self::CopyThroughCaches => 16 * words,
             Self::Read | Self::Write => 8 * words,
         }
     }
@@ -253,6 +257,10 @@ fn one_crew(
 fn pass(part: &mut Part, motion: Motion) {
     match motion {
         Motion::Copy => streaming::copy(&part.a, &mut part.b),
+        Motion::CopyThroughCaches => {
+            part.b.copy_from_slice(std::hint::black_box(&part.a));
+            std::hint::black_box(&part.b);
+        }
         Motion::Read => {
             let sum = std::hint::black_box(&part.a)
                 .iter()

@@ -126,7 +126,7 @@ impl BandwidthStage {
         let pairs = taken.len() * taken.len();
         // Half for each node's own memory, half for the pairs, where there are any.
         let own = if pairs > 1 { budget / 2 } else { budget };
-        let each = own / 3;
+        let each = own / 4;
         let stopped = || watch.stopped().is_some();
         let mut totals = Vec::new();
         for (number, motion) in Motion::ALL.into_iter().enumerate() {
