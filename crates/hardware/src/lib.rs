@@ -12,6 +12,7 @@
 //! # What is absent
 //! No judgement, no platform knowledge, no terminal. No driver library is loaded in this process.
 
+pub mod amx;
 pub mod clock;
 pub mod collect;
 pub mod command;

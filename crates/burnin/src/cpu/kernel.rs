@@ -9,6 +9,7 @@ use cupel_hardware::processor::{VectorUnit, Work};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::int8;
 use super::operands::{AREA, SIDE, Stream, integers, mantissas};
 
 /// A kind of arithmetic.
@@ -33,6 +34,8 @@ pub enum Kernel {
     Fp64Fused,
     /// The FP32 product by fused multiplications and additions.
     Fp32Fused,
+    /// Product of signed bytes: exact; in the tile unit of AMX where there is one.
+    Int8Product,
 }
 
 /// Independent chains of [`Kernel::IntegerMultiply`].
@@ -51,7 +54,7 @@ pub(super) const CHAIN_STEPS: u64 = 4_000;
 
 impl Kernel {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// All, in the order in which they run.
     pub const ALL: [Self; Self::COUNT] = [
@@ -63,6 +66,7 @@ impl Kernel {
         Self::Fp32Mantissa,
         Self::Fp64Fused,
         Self::Fp32Fused,
+        Self::Int8Product,
     ];
 
     /// Its place in [`Self::ALL`].
@@ -76,6 +80,7 @@ impl Kernel {
             Self::Fp32Mantissa => 5,
             Self::Fp64Fused => 6,
             Self::Fp32Fused => 7,
+            Self::Int8Product => 8,
         }
     }
 
@@ -90,6 +95,7 @@ impl Kernel {
             Self::Fp32Mantissa => "fp32-mantissa",
             Self::Fp64Fused => "fp64-fused",
             Self::Fp32Fused => "fp32-fused",
+            Self::Int8Product => "int8-product",
         }
     }
 
@@ -104,6 +110,7 @@ impl Kernel {
             | Self::Fp32Mantissa
             | Self::Fp64Fused
             | Self::Fp32Fused => AREA as u64,
+            Self::Int8Product => int8::WORDS,
         }
     }
 
@@ -115,7 +122,7 @@ impl Kernel {
             | Self::Fp64Exact
             | Self::Fp64Mantissa
             | Self::Fp64Fused => 64,
-            Self::Fp32Exact | Self::Fp32Mantissa | Self::Fp32Fused => 32,
+            Self::Fp32Exact | Self::Fp32Mantissa | Self::Fp32Fused | Self::Int8Product => 32,
         }
     }
 
@@ -136,6 +143,7 @@ impl Kernel {
             | Self::Fp32Mantissa
             | Self::Fp64Fused
             | Self::Fp32Fused => PRODUCTS * 2 * (AREA * SIDE) as u64,
+            Self::Int8Product => PRODUCTS * int8::OPERATIONS,
         }
     }
 
@@ -149,7 +157,8 @@ impl Kernel {
             | Self::Fp64Exact
             | Self::Fp32Exact
             | Self::Fp64Mantissa
-            | Self::Fp32Mantissa => false,
+            | Self::Fp32Mantissa
+            | Self::Int8Product => false,
         }
     }
 
@@ -161,6 +170,7 @@ impl Kernel {
                 let state = on(unit, Chained(chain_start(seed, round)));
                 state.into_iter().flatten().collect()
             }
+            Self::Int8Product => int8::on_vectors(seed, round, unit),
             Self::Fp64Exact => {
                 let (a, b) = integers(seed, self, round);
                 let real = |m: Vec<i32>| m.into_iter().map(f64::from).collect::<Vec<_>>();
@@ -201,7 +211,7 @@ impl std::fmt::Display for Kernel {
 }
 
 /// Runs `work` on `unit`.
-fn on<W: Work>(unit: VectorUnit, work: W) -> W::Output {
+pub(super) fn on<W: Work>(unit: VectorUnit, work: W) -> W::Output {
     match unit.run(work) {
         Some(output) => output,
         None => unreachable!("units are chosen among those that there are"),
@@ -313,14 +323,14 @@ impl<T: Copy + PartialEq, S: Fn(T, T, T) -> T, const W: usize> Work for Product<
         let panels: Vec<Vec<[T; W]>> = (0..SIDE / W)
             .map(|panel| pack(&self.b, panel, self.zero))
             .collect();
-        let first = blocks(&self.a, &panels, self.zero, &self.step);
+        let first = blocks(&self.a, SIDE, &panels, self.zero, &self.step);
         for _ in 1..PRODUCTS {
             // Not known to be the same product, so that it is computed each time.
             let a = std::hint::black_box(&self.a);
-            let again = blocks(a, &panels, self.zero, &self.step);
+            let again = blocks(a, SIDE, &panels, self.zero, &self.step);
             if again != first {
                 // One of them is wrong: the oracle says which word, this one's or no one's.
-                return if first == blocks(a, &panels, self.zero, &self.step) {
+                return if first == blocks(a, SIDE, &panels, self.zero, &self.step) {
                     again
                 } else {
                     first
@@ -363,22 +373,24 @@ fn product32(a: Vec<f32>, b: Vec<f32>, unit: VectorUnit, fused: bool) -> Vec<u64
 /// Rows of a block.
 const ROWS: usize = 4;
 
-/// A * B, each element summed in the order of the inner index. A block of four rows and `W` columns
+/// A * B, each element summed in the order of the inner index, of which a row of A has `inner`. A block of four rows and `W` columns
 /// stays in registers over the whole sum: vectors lie across columns, and there are enough
 /// independent sums to keep every arithmetic unit busy.
 #[inline(always)]
-fn blocks<T: Copy, const W: usize>(
+pub(super) fn blocks<T: Copy, const W: usize>(
     a: &[T],
+    inner: usize,
     panels: &[Vec<[T; W]>],
     zero: T,
     step: &impl Fn(T, T, T) -> T,
 ) -> Vec<T> {
-    let mut c = vec![zero; AREA];
+    let width = panels.len() * W;
+    let mut c = vec![zero; a.len() / inner * width];
     for (a, c) in a
-        .chunks_exact(ROWS * SIDE)
-        .zip(c.chunks_exact_mut(ROWS * SIDE))
+        .chunks_exact(ROWS * inner)
+        .zip(c.chunks_exact_mut(ROWS * width))
     {
-        let mut rows = a.chunks_exact(SIDE);
+        let mut rows = a.chunks_exact(inner);
         let mut row = || rows.next().unwrap_or_default();
         let (a0, a1, a2, a3) = (row(), row(), row(), row());
         for (number, panel) in panels.iter().enumerate() {
@@ -390,7 +402,7 @@ fn blocks<T: Copy, const W: usize>(
                 s2 = add(*x2, y, s2, step);
                 s3 = add(*x3, y, s3, step);
             }
-            for (row, sums) in c.chunks_exact_mut(SIDE).zip([s0, s1, s2, s3]) {
+            for (row, sums) in c.chunks_exact_mut(width).zip([s0, s1, s2, s3]) {
                 if let Some(place) = row.chunks_exact_mut(W).nth(number) {
                     place.copy_from_slice(&sums);
                 }

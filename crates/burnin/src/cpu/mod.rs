@@ -2,6 +2,7 @@
 //! oracle that computes differently.
 
 mod board;
+mod int8;
 mod kernel;
 mod operands;
 mod oracle;

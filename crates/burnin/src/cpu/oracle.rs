@@ -26,6 +26,7 @@ pub(super) fn is_right(kernel: Kernel, seed: u64, round: u64, words: &[u64]) -> 
     match kernel {
         Kernel::IntegerMultiply => words == closed_form(seed, round),
         Kernel::IntegerChain => goes_back(seed, round, words),
+        Kernel::Int8Product => super::int8::is_right(seed, round, words),
         Kernel::Fp64Exact | Kernel::Fp32Exact => freivalds(kernel, seed, round, words),
         Kernel::Fp64Mantissa | Kernel::Fp32Mantissa | Kernel::Fp64Fused | Kernel::Fp32Fused => {
             let operands = mantissas(seed, kernel, round);
@@ -43,6 +44,7 @@ pub(super) fn truth(kernel: Kernel, seed: u64, round: u64) -> Vec<u64> {
     match kernel {
         Kernel::IntegerMultiply => closed_form(seed, round),
         Kernel::IntegerChain => one_lane_at_a_time(seed, round),
+        Kernel::Int8Product => super::int8::truth(seed, round),
         Kernel::Fp64Exact | Kernel::Fp32Exact => {
             let (a, b) = integers(seed, kernel, round);
             (0..AREA)

@@ -4,11 +4,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use cupel_hardware::amx::Amx;
 use cupel_hardware::host_memory::Topology;
 use cupel_hardware::processor::{VectorUnit, pin};
+use cupel_model::Reading;
 use rand::RngExt;
 
 use super::board::{Board, Claim, hold};
+use super::int8;
 use super::kernel::Kernel;
 use crate::fault::FaultPlan;
 use crate::host_watch::HostWatch;
@@ -54,12 +57,14 @@ struct Shared<'a> {
     planted: Mutex<Vec<Planted>>,
     /// Verified results, by processor and kernel.
     verified: Vec<[AtomicU64; Kernel::COUNT]>,
-    /// Results and the nanoseconds that they took, by kernel.
+    /// Operations and the nanoseconds that they took, by kernel.
     computed: [(AtomicU64, AtomicU64); Kernel::COUNT],
     cpus: &'a [u32],
     units: Vec<VectorUnit>,
     /// Those that multiply and add in one instruction; all where none does.
     fused: Vec<VectorUnit>,
+    /// The tile unit, where there is one.
+    amx: Option<Amx>,
     end: Instant,
     stop: AtomicBool,
 }
@@ -133,11 +138,20 @@ impl Shared<'_> {
         };
         let unit = units[turn % units.len()];
         let began = Instant::now();
-        let mut words = kernel.compute(self.plan.seed.0, round, unit);
-        for ((results, nanoseconds), of) in self.computed.iter().zip(Kernel::ALL) {
+        let (mut words, operations, vector) = match (kernel, self.amx) {
+            (Kernel::Int8Product, Some(amx)) => {
+                let (words, operations) = int8::in_tiles(self.plan.seed.0, round, amx);
+                (words, operations, "amx")
+            }
+            (kernel, _) => {
+                let words = kernel.compute(self.plan.seed.0, round, unit);
+                (words, kernel.operations(), unit.name())
+            }
+        };
+        for ((done, nanoseconds), of) in self.computed.iter().zip(Kernel::ALL) {
             if of == kernel {
                 let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                results.fetch_add(1, Ordering::Relaxed);
+                done.fetch_add(operations, Ordering::Relaxed);
                 nanoseconds.fetch_add(took, Ordering::Relaxed);
             }
         }
@@ -175,7 +189,7 @@ impl Shared<'_> {
         }
         let claim = Claim {
             cpu,
-            vector: unit.name(),
+            vector,
             kernel,
             round,
             words,
@@ -224,6 +238,7 @@ impl Stage for CpuStage {
 
 fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> StageResult {
     let cpus = topology.cpus.as_slice();
+    let amx = int8::usable(plan.seed.0);
     let began = Instant::now();
     let shared = Shared {
         plan,
@@ -235,6 +250,7 @@ fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> S
         computed: Default::default(),
         cpus,
         fused: fused_units(),
+        amx: amx.get(),
         units: VectorUnit::available(),
         end: began + plan.budget(StageKind::Cpu),
         stop: AtomicBool::new(false),
@@ -273,7 +289,14 @@ fn run(plan: &Plan, topology: &Topology, faults: &FaultPlan, watch: &Watch) -> S
     let found = std::mem::take(&mut *hold(&shared.found));
     let (proof, real) = compare(&hold(&shared.planted), found, whole);
     let names: Vec<_> = shared.units.iter().map(|unit| unit.name()).collect();
-    let mut notes = vec![format!("vector units: {}", names.join(", "))];
+    let mut notes = vec![format!(
+        "vector units: {}; {}",
+        names.join(", "),
+        match &amx {
+            Reading::Value(_) => "the tile unit of AMX",
+            Reading::Absent(why) | Reading::Unsupported(why) | Reading::Failed(why) => why,
+        }
+    )];
     if cpus.len() == 1 {
         notes.push(
             "there is one processor only: its results were held against its own repeats and the oracle"
@@ -402,10 +425,10 @@ fn measure(
         operations as f64,
         "",
     )];
-    for (kernel, (results, nanoseconds)) in Kernel::ALL.into_iter().zip(computed) {
+    for (kernel, (done, nanoseconds)) in Kernel::ALL.into_iter().zip(computed) {
         let nanoseconds = nanoseconds.load(Ordering::Relaxed);
         if nanoseconds > 0 {
-            let done = results.load(Ordering::Relaxed) * kernel.operations();
+            let done = done.load(Ordering::Relaxed);
             measured.push(Measured::uncalibrated(
                 format!("{kernel}, rate of one processor"),
                 done as f64 / nanoseconds as f64,
