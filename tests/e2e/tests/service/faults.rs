@@ -254,11 +254,9 @@ impl Case {
     /// Whether the reader goes by it for minutes after it is over: a GPU that is lost or hangs is
     /// left alone.
     fn is_remembered(&self) -> bool {
-        match &self.fault {
-            Fault::GpuHandle { .. } => true,
-            Fault::DriverCall { act, .. } => matches!(act, Act::Crash | Act::Hang),
-            _ => false,
-        }
+        let is_left_alone = |act: &Act| matches!(act, Act::Crash | Act::Hang);
+        matches!(self.fault, Fault::GpuHandle { .. })
+            || matches!(&self.fault, Fault::DriverCall { act, .. } if is_left_alone(act))
     }
 }
 
