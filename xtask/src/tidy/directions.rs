@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("cupel-reporting", &["cupel-model"]),
     ("cupel-inventory", &["cupel-model"]),
+    ("cupel-installer", &["cupel-model", "cupel-hardware"]),
     (
         AGENT,
         &[
@@ -29,6 +30,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "cupel-health",
             "cupel-burnin",
             "cupel-reporting",
+            "cupel-installer",
         ],
     ),
 ];

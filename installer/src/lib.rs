@@ -1,0 +1,1 @@
+//! Puts Cupel on a server.
