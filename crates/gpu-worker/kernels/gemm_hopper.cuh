@@ -148,19 +148,20 @@ KERNEL(HOPPER_NAME, hopper_args, HOPPER_THREADS, 1) {
         u32 lane = thread % 32, warp = thread / 32 % 4;
         u32 slot = 0, parity = 0;
         float sum[128];
+        UNROLL for (u32 i = 0; i < 128; i++)
+            sum[i] = 0;
         for (u32 pair = block_x() / 2; pair < hopper_pairs(&args.gemm); pair += blocks_x() / 2) {
             tile_place place = hopper_tile(&args.gemm, pair, rank);
             u32 before = 0;
-            UNROLL for (u32 i = 0; i < 128; i++)
-                sum[i] = 0;
             NO_UNROLL for (u32 slice = 0; slice < slices; slice++) {
                 barrier_wait(HOPPER_FULL(slot), parity);
                 u32 at = shared + HOPPER_SLOTS_AT + slot * HOPPER_SLOT_BYTES;
                 u64 a = hopper_descriptor(at + (group - 1) * (HOPPER_A_BYTES / 2));
                 u64 b = hopper_descriptor(at + HOPPER_A_BYTES);
                 wgmma_fence();
+                // The first of a tile begins anew.
                 UNROLL for (u32 step = 0; step < 4; step++)
-                    HOPPER_STEP(sum, a + step * 2, b + step * 2, 1);
+                    HOPPER_STEP(sum, a + step * 2, b + step * 2, (slice | step) != 0);
                 wgmma_commit();
                 // What was begun in the slice before is done now, so its slot can be filled again.
                 wgmma_wait(1);

@@ -30,11 +30,17 @@ DEVICE void barrier_expect(u32 barrier, u32 bytes) {
                  : "memory");
 }
 // Arrives at the barrier that lies at the same address in the shared memory of block `rank`.
+//
+// As in barrier_wait, the scope is the block, though the other one is spoken to: what is handed over
+// are slots, which matrix instructions have read and the copy engine writes, and neither goes through
+// a thread's own loads and stores. With the scope of the cluster the compiler puts a fence of the
+// whole GPU's memory here and empties the first cache there, for every slice: seen on an H200, 560
+// TFLOP/s instead of 645.
 DEVICE void barrier_arrive_at(u32 barrier, u32 rank) {
     asm volatile("{\n\t"
                  ".reg .b32 remote;\n\t"
                  "mapa.shared::cluster.u32 remote, %0, %1;\n\t"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n\t"
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n\t"
                  "}" ::"r"(barrier),
                  "r"(rank)
                  : "memory");
@@ -45,7 +51,7 @@ DEVICE void barrier_wait(u32 barrier, u32 parity) {
     do {
         asm volatile("{\n\t"
                      ".reg .pred p;\n\t"
-                     "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2;\n\t"
+                     "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n\t"
                      "selp.u32 %0, 1, 0, p;\n\t"
                      "}"
                      : "=r"(done)

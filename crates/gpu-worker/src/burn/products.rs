@@ -151,8 +151,7 @@ impl Products {
         };
         let tiles = size / shape.tile[0] * (size / shape.tile[1]);
         let blocks = if shape.warpgroups {
-            // Two neighbouring multiprocessors each; more clusters than pairs of tiles idle.
-            (gpu.context.about.multiprocessors / 2 * 2).clamp(2, tiles.max(2))
+            2 * clusters(gpu.context.about.multiprocessors / 2, tiles / 2)
         } else {
             tiles
         };
@@ -313,6 +312,14 @@ impl Products {
     }
 }
 
+/// How many clusters work on so many pairs of tiles: no more than it takes to be done in as few
+/// rounds as all of them would need. The others would wait, and draw power that those at work could
+/// use.
+fn clusters(most: u32, pairs: u32) -> u32 {
+    let rounds = pairs.div_ceil(most.max(1));
+    pairs.div_ceil(rounds.max(1)).max(1)
+}
+
 /// A size of which both operands and two results take no more than a part of the free memory: half
 /// of what was asked, and half again, as far as a tile reaches.
 fn fitting(gpu: &Gpu, element: Element, size: u32, multiple: u32) -> Result<u32, Stop> {
@@ -350,4 +357,21 @@ fn choose(gpu: &Gpu, element: Element) -> Result<(Shape, Function), Stop> {
         gpu.context.about.name,
         gpu.context.about.image
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clusters;
+
+    #[test]
+    fn no_more_clusters_work_than_the_rounds_need() {
+        // H200: 1,024 pairs of tiles on 66 clusters take 16 rounds; so they do on 64.
+        assert_eq!(clusters(66, 1024), 64);
+        // All that there are, where the last round is full.
+        assert_eq!(clusters(66, 1056), 66);
+        // Fewer pairs than clusters: one round.
+        assert_eq!(clusters(66, 16), 16);
+        assert_eq!(clusters(66, 0), 1);
+        assert_eq!(clusters(0, 4), 1);
+    }
 }
