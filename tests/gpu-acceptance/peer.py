@@ -93,6 +93,16 @@ def products(seed, size, fp8):
     )
 
 
+def plain_gemm(size, seconds, kind):
+    """Products without tensor cores where cuBLAS lets them be; random data of its own."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    a = torch.randn(size, size, dtype=kind, device="cuda")
+    b = torch.randn(size, size, dtype=kind, device="cuda")
+    out = torch.empty_like(a)
+    once = seconds_of(lambda: torch.mm(a, b.t(), out=out), seconds)
+    return {"tflops": 2 * size**3 / once / 1e12, "how": f"torch.mm, {kind}, no TF32"}
+
+
 def gemm(seed, size, seconds, fp8):
     work, how = products(seed, size, fp8)
     once = seconds_of(work, seconds)
@@ -188,6 +198,10 @@ def main():
         told |= gemm(seed, size, seconds, False)
     elif what == "fp8":
         told |= gemm(seed, size, seconds, True)
+    elif what == "fp32":
+        told |= plain_gemm(size, seconds, torch.float32)
+    elif what == "fp64":
+        told |= plain_gemm(size, seconds, torch.float64)
     elif what == "copies":
         told |= copies(seconds)
     elif what == "power":

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::compare::{self, Outcome};
+use crate::compare::{self, Outcome, Row};
 use crate::cuda;
 use crate::program::{self, Ended};
 use crate::report::{self, Step, StepResult};
@@ -95,6 +95,15 @@ pub fn run(kit: &Path, out: &Path, minutes: f64, cuda_only: bool) -> anyhow::Res
     let limit = Duration::try_from_secs_f64(minutes.max(1.0) * 60.0)?;
     let rest = if cuda_only { Duration::ZERO } else { REST };
     let measured = acceptance.cuda(kit, snapshot.as_ref(), limit.saturating_sub(rest));
+    let about = About {
+        began,
+        driver: driver.ok(),
+        snapshot: snapshot.as_ref(),
+        measured: &measured,
+        rows: &rows,
+    };
+    // Whoever ends it from here on has the figures.
+    acceptance.write(&about)?;
     if !cuda_only {
         acceptance.check();
         acceptance.replay();
@@ -106,25 +115,7 @@ pub fn run(kit: &Path, out: &Path, minutes: f64, cuda_only: bool) -> anyhow::Res
         }
     }
 
-    let mut text = "# GPU acceptance\n\n".to_owned();
-    text.push_str(&format!("- time: {:.0} s\n", began.elapsed().as_secs_f64()));
-    if let Ok(driver) = driver {
-        text.push_str(&format!(
-            "- driver: {}\n",
-            driver.lines().next().unwrap_or_default()
-        ));
-    }
-    if let Some(snapshot) = &snapshot {
-        text.push_str(&about(snapshot));
-    }
-    text.push('\n');
-    text.push_str(&report::steps(&acceptance.steps));
-    text.push_str("\n## Burn-in beside PyTorch\n\n");
-    text.push_str(&measured);
-    text.push_str("\n## Comparison\n\n");
-    text.push_str(&report::comparison(&rows));
-    let path = out.join("report.md");
-    fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    let path = acceptance.write(&about)?;
     println!("{}", report::steps(&acceptance.steps));
     println!("report: {}", path.display());
     let failed = acceptance
@@ -132,6 +123,15 @@ pub fn run(kit: &Path, out: &Path, minutes: f64, cuda_only: bool) -> anyhow::Res
         .iter()
         .any(|step| matches!(step.result, StepResult::Failed(_)));
     Ok(u8::from(failed))
+}
+
+/// What the report tells beside the steps.
+struct About<'a> {
+    began: Instant,
+    driver: Option<String>,
+    snapshot: Option<&'a Value>,
+    measured: &'a str,
+    rows: &'a [Row],
 }
 
 /// What a reader of the report wants to know of the machine, and what could not be read.
@@ -196,6 +196,33 @@ fn differs(first: Option<&Value>, ended: &Ended) -> Option<String> {
 }
 
 impl Acceptance {
+    /// Writes the report, with the steps so far; where it is.
+    fn write(&self, is: &About<'_>) -> anyhow::Result<PathBuf> {
+        let mut text = "# GPU acceptance\n\n".to_owned();
+        text.push_str(&format!(
+            "- time: {:.0} s\n",
+            is.began.elapsed().as_secs_f64()
+        ));
+        if let Some(driver) = &is.driver {
+            text.push_str(&format!(
+                "- driver: {}\n",
+                driver.lines().next().unwrap_or_default()
+            ));
+        }
+        if let Some(snapshot) = is.snapshot {
+            text.push_str(&about(snapshot));
+        }
+        text.push('\n');
+        text.push_str(&report::steps(&self.steps));
+        text.push_str("\n## Burn-in beside PyTorch\n\n");
+        text.push_str(is.measured);
+        text.push_str("\n## Comparison\n\n");
+        text.push_str(&report::comparison(is.rows));
+        let path = self.out.join("report.md");
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
+    }
+
     fn step(&mut self, name: &'static str, work: impl FnOnce() -> anyhow::Result<StepResult>) {
         let result = work().unwrap_or_else(|error| StepResult::Failed(format!("{error:#}")));
         println!("{name}: {}", result.line());

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cupel_hardware::gpu::{BurnOptions, BurnTask, Library, WorkerProgram, burn};
 use cupel_model::PciAddress;
-use cupel_model::worker_burnin::{BurnEnd, BurnOutcome, BurnWork, Element, Operands};
+use cupel_model::worker_burnin::{BurnEnd, BurnOutcome, BurnWork, Element, Operands, Pulse};
 use serde_json::Value;
 
 use super::peer::Peer;
+use super::product::Product;
 use super::table::{Row, Target, markdown};
 use crate::report::{Step, StepResult};
 
@@ -26,8 +27,10 @@ const SEED: u64 = 0x00c0_ffee_0000_0001;
 const RATE_SECONDS: f64 = 4.0;
 /// Seconds of a load for power, of each side, in a run of [`WHOLE`].
 const POWER_SECONDS: f64 = 60.0;
+/// Seconds of work that has to be without an error, in a run of [`WHOLE`].
+const SOAK_SECONDS: f64 = 90.0;
 /// What all parts together take; with less time each is shorter.
-const WHOLE: Duration = Duration::from_secs(330);
+const WHOLE: Duration = Duration::from_secs(400);
 
 /// How it is run.
 pub struct Options {
@@ -37,8 +40,10 @@ pub struct Options {
     pub out: PathBuf,
     /// The GPU.
     pub gpu: PciAddress,
-    /// All of it together.
+    /// All of it together: what is not begun by then is not run.
     pub limit: Duration,
+    /// Of the time that each part would take had it all that it wants.
+    pub scale: f64,
     /// How workers are started and watched.
     pub workers: BurnOptions,
 }
@@ -61,6 +66,7 @@ impl Options {
             out: out.to_owned(),
             gpu,
             limit,
+            scale: (limit.as_secs_f64() / WHOLE.as_secs_f64()).min(1.0),
             workers,
         }
     }
@@ -91,12 +97,11 @@ struct Part<'o> {
 
 /// Runs all parts.
 pub fn run(options: &Options) -> Came {
-    let scale = (options.limit.as_secs_f64() / WHOLE.as_secs_f64()).min(1.0);
     let mut part = Part {
         options,
         began: Instant::now(),
-        rate_seconds: RATE_SECONDS * scale,
-        power_seconds: POWER_SECONDS * scale,
+        rate_seconds: RATE_SECONDS * options.scale,
+        power_seconds: POWER_SECONDS * options.scale,
         peer: Peer::new(&options.kit, &options.out),
         rows: Vec::new(),
         notes: Vec::new(),
@@ -105,10 +110,12 @@ pub fn run(options: &Options) -> Came {
         found: 0,
         wrong: 0,
     };
-    part.products(Element::Bf16, "bf16", "TFLOP/s of bf16 products, 8192^3");
-    part.products(Element::Fp8, "fp8", "TFLOP/s of fp8 products, 8192^3");
+    for element in [Element::Bf16, Element::Fp8, Element::Fp32, Element::Fp64] {
+        part.products(&Product::of(element));
+    }
     part.memory_and_copies();
     part.power();
+    part.pulses();
     part.soak();
     part.verdict();
     let mut text = markdown(&part.rows);
@@ -220,17 +227,20 @@ impl Part<'_> {
     }
 
     /// The peer before and after, so that a GPU that warms up favours nobody.
-    fn products(&mut self, element: Element, what: &'static str, name: &str) {
+    fn products(&mut self, product: &Product) {
         if !self.has(4.0 * self.rate_seconds) {
             return;
         }
+        let Product {
+            element,
+            what,
+            name,
+            random,
+            exact,
+        } = *product;
         let before = self.peer(what, &format!("peer-{what}-before"), self.rate_seconds);
-        let step = match element {
-            Element::Fp8 => "fp8 products, random",
-            Element::Bf16 | Element::Fp32 | Element::Fp64 => "bf16 products, random",
-        };
         let ours = self.job(
-            step,
+            random,
             BurnWork::Product {
                 element,
                 operands: Operands::Random,
@@ -259,10 +269,6 @@ impl Part<'_> {
             let name = format!("{name}, float results of both");
             self.row(&name, rate, Some(single), "TFLOP/s", None);
         }
-        let exact = match element {
-            Element::Fp8 => "fp8 products, exact",
-            Element::Bf16 | Element::Fp32 | Element::Fp64 => "bf16 products, exact",
-        };
         self.job(
             exact,
             BurnWork::Product {
@@ -409,10 +415,41 @@ impl Part<'_> {
         }
     }
 
+    /// A load that comes and goes, for regulators and power supplies.
+    fn pulses(&mut self) {
+        if !self.has(self.rate_seconds * 2.0) {
+            return;
+        }
+        let pulse = Pulse {
+            on_ms: 100,
+            off_ms: 100,
+            stagger_ms: 0,
+            ramp: 5,
+        };
+        let ours = self.job(
+            "power in pulses",
+            BurnWork::Power {
+                element: Element::Bf16,
+                size: SIZE,
+                seconds: self.rate_seconds * 2.0,
+                pulse: Some(pulse),
+            },
+        );
+        for (name, of) in [
+            ("pulses of 100 ms: mean power", "mean power"),
+            (
+                "pulses of 100 ms: mean power by energy",
+                "mean power by energy",
+            ),
+        ] {
+            self.row(name, measured(ours.as_ref(), of), None, "W", None);
+        }
+    }
+
     /// What time is left is spent on work that has to be without an error.
     fn soak(&mut self) {
         let left = self.options.limit.saturating_sub(self.began.elapsed());
-        let seconds = (left.as_secs_f64() * 0.8).min(90.0);
+        let seconds = (left.as_secs_f64() * 0.8).min(SOAK_SECONDS * self.options.scale);
         if seconds < 1.0 {
             return;
         }
@@ -494,7 +531,8 @@ mod tests {
             kit: kit.path().to_owned(),
             out: kit.path().to_owned(),
             gpu: "0000:9b:00.0".parse().expect("address"),
-            limit: Duration::from_secs(30),
+            limit: Duration::from_secs(900),
+            scale: 0.05,
             workers,
         });
         let failed: Vec<_> = came

@@ -2,6 +2,7 @@
 
 mod jobs;
 mod peer;
+mod product;
 mod table;
 
 pub use jobs::{Options, run};
