@@ -11,11 +11,13 @@
 
 pub mod bringup;
 pub mod burn_in;
+pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod context;
 pub mod exit;
 pub mod gather;
+pub mod install;
 mod logging;
 pub mod metrics;
 pub mod output;

@@ -1,9 +1,10 @@
-//! `cargo xtask docs`: docs/checks, generated from the text that `cupel explain` shows, and
-//! docs/metrics.md, generated from the table that the metrics are made from.
+//! `cargo xtask docs`: docs/checks and the journal's catalogue, generated from the text that
+//! `cupel explain` shows, and docs/metrics.md, generated from the table that the metrics are made
+//! from.
 
 use crate::workspace::Workspace;
 
-/// Writes or checks docs/checks and docs/metrics.md.
+/// Writes or checks docs/checks, systemd/cupel.catalog and docs/metrics.md.
 pub fn run(workspace: &Workspace, check: bool) -> anyhow::Result<u8> {
     let again = "cargo xtask docs";
     let checks = workspace.generated(
@@ -15,5 +16,7 @@ pub fn run(workspace: &Workspace, check: bool) -> anyhow::Result<u8> {
     )?;
     let page = [("metrics.md".to_owned(), cupel_agent::metrics::docs())];
     let metrics = workspace.generated("docs", &page, |_| false, check, again)?;
-    Ok(checks.max(metrics))
+    let catalog = [("cupel.catalog".to_owned(), cupel_agent::catalog::text())];
+    let catalog = workspace.generated("systemd", &catalog, |_| false, check, again)?;
+    Ok(checks.max(metrics).max(catalog))
 }

@@ -17,11 +17,16 @@ mod explain;
 mod firmware;
 mod hook;
 mod inspect;
+mod install;
 mod plan_args;
 mod platform;
 mod release;
+mod rollback;
 mod run;
+mod self_test;
 mod status;
+mod uninstall;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -132,6 +137,20 @@ enum Command {
     Release(release::Args),
     /// Say that a finding is over
     Clear(clear::Args),
+    /// Put this program on this server, and start the service
+    Install(install::Args),
+    /// Exchange the installed version for another
+    Upgrade(upgrade::Args),
+    /// Go back to the version before
+    Rollback(rollback::Args),
+    /// Remove Cupel from this server
+    Uninstall(uninstall::Args),
+    /// Find out whether this version works here
+    #[command(hide = true)]
+    SelfTest(self_test::Args),
+    /// Write the files of the system that belong to this version
+    #[command(hide = true)]
+    SystemFiles(self_test::FilesArgs),
     /// Write a support bundle that --from reads anywhere
     Capture(capture::Args),
     /// List known servers, show one, or write a new one from a good node
@@ -166,6 +185,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Hook(args) => hook::run(args, &mut context),
         Command::Release(args) => release::run(args, &mut context),
         Command::Clear(args) => clear::run(args, &mut context),
+        Command::Install(args) => install::run(args, &mut context),
+        Command::Upgrade(args) => upgrade::run(args, &mut context),
+        Command::Rollback(args) => rollback::run(args, &mut context),
+        Command::Uninstall(args) => uninstall::run(args, &mut context),
+        Command::SelfTest(self_test::Args {}) => self_test::run(&mut context),
+        Command::SystemFiles(self_test::FilesArgs {}) => self_test::system_files(&mut context),
         Command::Capture(args) => capture::run(args, &mut context),
         Command::Config(args) => config::run(args, &mut context),
         Command::Completions(args) => completions::run(args, &mut context),

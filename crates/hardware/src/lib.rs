@@ -38,6 +38,7 @@ pub mod nvme;
 pub mod nvswitch;
 pub mod own;
 pub mod pci;
+pub mod place;
 pub mod processor;
 pub mod rdma;
 pub mod root;
@@ -45,6 +46,7 @@ pub mod services;
 pub mod smbios;
 pub mod streaming;
 pub mod sysfs;
+pub mod systemd;
 pub mod systemd_hold;
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,169 @@
+//! `cupel upgrade`: exchanges the installed version for another, and gets back from a bad one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use cupel_burnin::parse_duration;
+use cupel_installer::journal::{Ended, Outcome};
+use cupel_installer::layout::KEYS;
+use cupel_installer::release::LARGEST;
+use cupel_installer::{Applier, Architecture, Exchange, InstallError, Release, facts, plan};
+
+use crate::context::Context;
+use crate::exit::{Exit, Refused};
+use crate::install::{Machine, agree, follow, read, refused, sentence};
+use crate::output::note;
+
+/// Longest signature, in bytes.
+const SIGNATURE: u64 = 16 * 1024;
+
+/// How long the unit that carries out an exchange waits for whoever prepared it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Options of `cupel upgrade`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The file's signature (FILE.minisig) is verified against the keys in /etc/cupel/release-keys before
+anything is written. The new version tests itself beside the old one; then the old one switches,
+restarts the service, watches it, and puts itself back if the new one is not healthy. A power cut
+at any moment leaves a version that works.
+
+Examples:
+  cupel upgrade cupel-x86_64
+  cupel upgrade --yes --probation 5m cupel-x86_64
+  cupel rollback                         back to the version before
+
+Exit codes: 0 the new version runs, 2 wrong usage, or it was put back, 4 refused: nothing was changed")]
+pub struct Args {
+    /// The new version: a static program `cupel-ARCHITECTURE`
+    #[arg(value_name = "FILE", required_unless_present_any = ["step", "recover"])]
+    file: Option<PathBuf>,
+    /// Its signature [default: FILE.minisig]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// How long the new version is watched before it is kept
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
+    probation: Duration,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Carry out what was prepared; run by cupel-upgrade.service
+    #[arg(long, hide = true, conflicts_with_all = ["file", "recover"])]
+    step: bool,
+    /// Finish or take back what was cut short; run by cupel-recover.service
+    #[arg(long, hide = true, conflicts_with = "file")]
+    recover: bool,
+}
+
+/// Exchanges versions.
+pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
+    let machine = Machine::of(context);
+    match (&args.file, args.recover) {
+        (Some(file), _) => upgrade(args, file, &machine, context),
+        (None, true) => recover(&machine),
+        (None, false) => step(&machine),
+    }
+}
+
+fn upgrade(
+    args: &Args,
+    file: &std::path::Path,
+    machine: &Machine,
+    context: &mut Context,
+) -> anyhow::Result<Exit> {
+    let architecture = Architecture::of_this_program()
+        .ok_or_else(|| Refused("there are no releases for this machine's processors".to_owned()))?;
+    let beside = args.signature.clone().unwrap_or_else(|| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(".minisig");
+        name.into()
+    });
+    let bytes = read(file, LARGEST)?;
+    let signature = String::from_utf8_lossy(&read(&beside, SIGNATURE)?).into_owned();
+    let keys = facts::keys(&machine.disk).map_err(|why| anyhow!(why))?;
+    let release = Release::verify(bytes, &signature, &keys, KEYS, architecture)
+        .map_err(|error| Refused(format!("{}: {error}", file.display())))?;
+    note(&format!(
+        "{} is signed by {}",
+        file.display(),
+        release.signed_by()
+    ));
+    let size = u64::try_from(release.bytes().len()).unwrap_or(u64::MAX);
+    let probation = args.probation.as_secs();
+    let planned = || plan::upgrade(&machine.facts(), size, probation).map_err(|no| refused(&no));
+    let plan = planned()?;
+    agree(&plan, args.yes)?;
+    let lock = machine.lock()?;
+    if planned()? != plan {
+        return Err(Refused("the machine has changed meanwhile; run it again".to_owned()).into());
+    }
+    let journal = machine.journal()?.context("nothing is installed here")?;
+    let before = journal.last.clone();
+    let running = machine.facts().current;
+    let mut tell = |text: &str| tracing::info!("{text}");
+    let applier = Applier::new(
+        &machine.disk,
+        &machine.system,
+        &mut tell,
+        journal,
+        Some(&release),
+    );
+    let version = applier.upgrade(&plan).context("cannot upgrade")?;
+    drop(lock);
+    if running.as_ref() == Some(&version) {
+        context.out.line(&format!("{version} runs already"))?;
+        return Ok(Exit::Fine);
+    }
+    note(&format!("{version} has passed its self-test"));
+    end(&follow(machine, before.as_ref())?, context)
+}
+
+/// Tells what came of an exchange.
+pub fn end(outcome: &Outcome, context: &mut Context) -> anyhow::Result<Exit> {
+    context.out.line(&sentence(outcome))?;
+    Ok(match outcome.result {
+        Ended::Installed | Ended::Accepted => Exit::Fine,
+        Ended::Reverted => Exit::Error,
+        Ended::NotBegun => Exit::Refused,
+    })
+}
+
+fn step(machine: &Machine) -> anyhow::Result<Exit> {
+    let until = std::time::Instant::now() + PATIENCE;
+    let _lock = loop {
+        match cupel_installer::Lock::take(&machine.disk) {
+            Err(InstallError::Locked) if std::time::Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            other => break other?,
+        }
+    };
+    let before = machine.journal()?.and_then(|journal| journal.last);
+    let mut tell = |text: &str| note(text);
+    let outcome = Exchange::new(&machine.disk, &machine.system, &mut tell)
+        .step()
+        .context("cannot carry out the exchange of versions")?;
+    // A version that was put back is a bad version, not a bad run of this unit.
+    if let Some(outcome) = outcome.filter(|outcome| Some(outcome) != before.as_ref()) {
+        note(&sentence(&outcome));
+    }
+    Ok(Exit::Fine)
+}
+
+fn recover(machine: &Machine) -> anyhow::Result<Exit> {
+    let _lock = machine.lock()?;
+    let before = machine
+        .journal()
+        .ok()
+        .flatten()
+        .and_then(|journal| journal.last);
+    let mut tell = |text: &str| note(text);
+    let outcome = Exchange::new(&machine.disk, &machine.system, &mut tell)
+        .recover()
+        .context("cannot bring the installation in order")?;
+    if let Some(outcome) = outcome.filter(|outcome| Some(outcome) != before.as_ref()) {
+        note(&sentence(&outcome));
+    }
+    Ok(Exit::Fine)
+}

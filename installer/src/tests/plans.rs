@@ -1,0 +1,1 @@
+//! Plans are functions of what is known.
