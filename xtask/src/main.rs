@@ -22,6 +22,7 @@ mod acceptance_kit;
 mod bringup;
 mod demo;
 mod docs;
+mod e2e;
 mod fuzz_replay;
 mod kernels;
 mod process;
@@ -75,6 +76,8 @@ enum Task {
     },
     /// An inventory and a simulated rack of eight nodes, to be looked at and broken
     Demo(demo::Options),
+    /// Real servers with systemd, booted in QEMU
+    E2e(e2e::Options),
     /// The long repeats; figures go to docs/measurements
     Soak(soak::Options),
     /// Build the GPU images that the worker carries, from crates/gpu-worker/kernels
@@ -113,6 +116,7 @@ fn run(task: Task) -> anyhow::Result<u8> {
             sim::run(&scenario, &command, keep)
         }
         Task::Demo(options) => demo::run(&workspace, &options),
+        Task::E2e(options) => e2e::run(&workspace, &options),
         Task::Soak(options) => soak::run(&workspace, &options),
         Task::Kernels(options) => kernels::run(&workspace, &options),
         Task::FuzzReplay => fuzz_replay::run(&workspace),

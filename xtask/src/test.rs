@@ -9,10 +9,11 @@
 use std::time::Instant;
 
 use clap::ValueEnum;
+use cupel_machines::scenarios::Outcome;
 
 use crate::process;
 use crate::workspace::Workspace;
-use crate::{docs, kernels, schemas, tidy};
+use crate::{docs, e2e, kernels, schemas, tidy};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -38,6 +39,8 @@ enum Step {
     Build,
     /// All tests, with the fuzz seeds
     Tests,
+    /// The short set of booted machines
+    Machines,
 }
 
 /// What was counted.
@@ -146,6 +149,7 @@ fn take(workspace: &Workspace, step: Step) -> anyhow::Result<Tally> {
             Ok(Tally::one(built, "cargo build --workspace"))
         }
         Step::Tests => tests(workspace),
+        Step::Machines => machines(workspace),
     }
 }
 
@@ -195,6 +199,18 @@ fn tests(workspace: &Workspace) -> anyhow::Result<Tally> {
         },
     )?;
     Ok(reader.end(status.success()))
+}
+
+fn machines(workspace: &Workspace) -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
+    for (name, outcome) in e2e::short(workspace)? {
+        tally.add(match outcome {
+            Outcome::Passed(_) => Tally::one(true, name),
+            Outcome::Failed(why) => Tally::one(false, &format!("machines: {name}: {why}")),
+            Outcome::Skipped(why) => Tally::not_run(&format!("machines: {name}: {why}")),
+        });
+    }
+    Ok(tally)
 }
 
 /// Reads what the test programs print, line by line.

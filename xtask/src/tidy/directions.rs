@@ -45,6 +45,7 @@ const NEVER_SHIPS: &[&str] = &[
     "cupel-fleet",
     "cupel-fuzz-bodies",
     "cupel-gpu-acceptance",
+    "cupel-machines",
     "cupel-rack",
     "xtask",
 ];

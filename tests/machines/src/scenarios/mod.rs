@@ -1,0 +1,100 @@
+//! What is proven on booted machines, one file a subject.
+//!
+//! # Invariants
+//! - A scenario makes its own machines and leaves nothing behind.
+//! - Machines are driven as an administrator would: by the documented commands.
+
+mod seen;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::image::{Image, Prepared, prepare};
+use crate::machine::{Hardware, Machine};
+
+/// What came of a scenario.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// It holds; with what was measured.
+    Passed(String),
+    /// It does not, and why.
+    Failed(String),
+    /// It could not be tried here, and why.
+    Skipped(String),
+}
+
+/// A scenario.
+pub struct Scenario {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it proves, in a line.
+    pub about: &'static str,
+    /// Whether it is part of every test run.
+    pub short: bool,
+    run: fn(&Bench) -> Result<String>,
+}
+
+/// All of them, in the order in which they make sense.
+pub const ALL: &[Scenario] = &[Scenario {
+    name: "seen",
+    about: "inspect and check see the server's strings, drive, controller and adapter",
+    short: true,
+    run: seen::run,
+}];
+
+/// What scenarios work with.
+pub struct Bench {
+    image: Image,
+    cupel: PathBuf,
+}
+
+impl Bench {
+    /// The image and the built programs. The image is built where there is none, which takes
+    /// minutes. `CUPEL_MACHINES_BINARY` names another `cupel` than the one just built, such as a
+    /// release.
+    ///
+    /// # Errors
+    /// The programs were not built, or the image's recipe does not work.
+    pub fn new() -> Result<Prepared<Self>> {
+        let cupel = match std::env::var_os("CUPEL_MACHINES_BINARY") {
+            Some(path) => PathBuf::from(path),
+            None => cupel_fleet::program("cupel")?,
+        };
+        Ok(match prepare()? {
+            Prepared::Ready(image) => Prepared::Ready(Self { image, cupel }),
+            Prepared::Skipped(why) => Prepared::Skipped(why),
+        })
+    }
+
+    /// A new machine.
+    fn machine(&self, hardware: &Hardware) -> Result<Machine> {
+        Machine::new(&self.image, hardware)
+    }
+}
+
+impl Scenario {
+    /// Tries it.
+    pub fn run(&self, bench: &Bench) -> (Outcome, Duration) {
+        let began = Instant::now();
+        let outcome = match (self.run)(bench) {
+            Ok(figures) => Outcome::Passed(figures),
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        };
+        (outcome, began.elapsed())
+    }
+
+    /// The one of this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn named(name: &str) -> Result<&'static Self> {
+        ALL.iter()
+            .find(|scenario| scenario.name == name)
+            .with_context(|| {
+                let names: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
+                format!("no scenario {name:?}: want one of {}", names.join(", "))
+            })
+    }
+}
