@@ -21,6 +21,7 @@ use clap::{Parser, Subcommand};
 mod acceptance_kit;
 mod bringup;
 mod demo;
+mod dist;
 mod docs;
 mod e2e;
 mod fuzz_replay;
@@ -82,6 +83,10 @@ enum Task {
     Soak(soak::Options),
     /// Build the GPU images that the worker carries, from crates/gpu-worker/kernels
     Kernels(kernels::Options),
+    /// Make a release in target/dist: programs, packages, bills of materials, sums, signatures
+    Dist(dist::Options),
+    /// Make the pair of keys that releases are signed with and verified by
+    ReleaseKey(dist::seal::KeyOptions),
     /// Run every fuzz target's body over its seeds, on the stable compiler
     FuzzReplay,
     /// Build what tests/gpu-acceptance/run.sh needs, to be carried to a GPU machine
@@ -119,6 +124,8 @@ fn run(task: Task) -> anyhow::Result<u8> {
         Task::E2e(options) => e2e::run(&workspace, &options),
         Task::Soak(options) => soak::run(&workspace, &options),
         Task::Kernels(options) => kernels::run(&workspace, &options),
+        Task::Dist(options) => dist::run(&workspace, &options),
+        Task::ReleaseKey(options) => dist::seal::make_key(&options),
         Task::FuzzReplay => fuzz_replay::run(&workspace),
         Task::AcceptanceKit(options) => acceptance_kit::run(&workspace, &options),
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 /// The manifest of all images.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -59,12 +58,4 @@ pub struct Kernel {
     pub stack_bytes: u32,
     /// Spilled registers, stores and loads, bytes.
     pub spill_bytes: u32,
-}
-
-/// SHA-256 in hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }

@@ -19,9 +19,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::dist::seal::sha256;
 use crate::process;
 use crate::workspace::Workspace;
-use manifest::{Compiler, Image, Kernel, Manifest, sha256};
+use manifest::{Compiler, Image, Kernel, Manifest};
 
 /// Options of `cargo xtask kernels`.
 #[derive(clap::Args)]
