@@ -2,18 +2,25 @@
 //!
 //! # Invariants
 //! - A network file system is listed and never asked: asking one whose server is away hangs.
+//! - A service that systemd keeps apart sees its own mounts, some of them read-only for it alone.
+//!   What is mounted a second time, in part, is left out; read-only is what the file system itself
+//!   is. So it sees what everybody sees.
 
 use std::time::Duration;
 
 use cupel_model::Reading;
 use cupel_model::snapshot::{Filesystem, Problem};
 use cupel_model::units::Bytes;
+use procfs_core::process::MountInfos;
 use procfs_core::{FromRead, MountEntry};
 
 use crate::deadline;
 use crate::root::Root;
 
 const MOUNTS: &str = "/proc/mounts";
+
+/// As [`MOUNTS`], with what of a file system is mounted and with the file system's own options.
+const MOUNT_INFORMATION: &str = "/proc/self/mountinfo";
 
 /// File systems on this machine's own devices, and the overlay that a container has as its root.
 const LOCAL: [&str; 9] = [
@@ -45,12 +52,17 @@ pub fn collect(root: &Root, limit: Duration) -> (Vec<Filesystem>, Vec<Problem>) 
             why,
         }]
     };
-    let text = match root.text(MOUNTS) {
+    let (path, parse): (_, fn(&str) -> _) = if root.is_live() {
+        (MOUNT_INFORMATION, parse_mount_information)
+    } else {
+        (MOUNTS, parse_mounts)
+    };
+    let text = match root.text(path) {
         Ok(text) => text,
         Err(error) if error.is_missing() && !root.is_live() => return (Vec::new(), Vec::new()),
         Err(error) => return (Vec::new(), problem(error.to_string())),
     };
-    let mut filesystems = match parse_mounts(&text) {
+    let mut filesystems = match parse(&text) {
         Ok(filesystems) => filesystems,
         Err(why) => return (Vec::new(), problem(why)),
     };
@@ -121,23 +133,58 @@ pub fn parse_mounts(text: &str) -> Result<Vec<Filesystem>, String> {
     for mut entry in entries {
         // procfs-core undoes the kernel's other escapes, not the blank's.
         entry.fs_file = entry.fs_file.replace("\\040", " ");
-        let kind = entry.fs_vfstype.as_str();
-        let is_root = entry.fs_file == "/" && kind != "rootfs";
-        filesystems.retain(|other| other.name != entry.fs_file);
-        if !(LOCAL.contains(&kind) || REMOTE.contains(&kind) || is_root) {
+        let read_only = entry.fs_mntops.contains_key("ro");
+        let (name, device) = (entry.fs_file, entry.fs_spec);
+        mounted(&mut filesystems, name, device, entry.fs_vfstype, read_only);
+    }
+    filesystems.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(filesystems)
+}
+
+/// The same of the text of `/proc/self/mountinfo`.
+///
+/// # Errors
+/// The text is no such table.
+pub fn parse_mount_information(text: &str) -> Result<Vec<Filesystem>, String> {
+    let entries = MountInfos::from_read(text.as_bytes())
+        .map_err(|_| format!("{MOUNT_INFORMATION}: not a table of mounts"))?;
+    let mut filesystems: Vec<Filesystem> = Vec::new();
+    for entry in entries {
+        let own = &entry.super_options;
+        // Btrfs mounts a subvolume, and says which; else what is mounted is a whole file system.
+        let whole = own.get("subvol").and_then(Option::as_deref).unwrap_or("/");
+        let name = entry.mount_point.to_string_lossy().replace("\\040", " ");
+        if entry.root != whole && name != "/" {
             continue;
         }
+        let device = entry.mount_source.unwrap_or_default();
+        let read_only = own.contains_key("ro");
+        mounted(&mut filesystems, name, device, entry.fs_type, read_only);
+    }
+    filesystems.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(filesystems)
+}
+
+/// One more mount, over whatever was mounted there.
+fn mounted(
+    filesystems: &mut Vec<Filesystem>,
+    name: String,
+    device: String,
+    kind: String,
+    read_only: bool,
+) {
+    let is_root = name == "/" && kind != "rootfs";
+    filesystems.retain(|other| other.name != name);
+    if LOCAL.contains(&kind.as_str()) || REMOTE.contains(&kind.as_str()) || is_root {
         filesystems.push(Filesystem {
-            name: entry.fs_file,
-            device: entry.fs_spec,
-            kind: entry.fs_vfstype,
-            read_only: entry.fs_mntops.contains_key("ro"),
+            name,
+            device,
+            kind,
+            read_only,
             total_bytes: Reading::default(),
             free_bytes: Reading::default(),
         });
     }
-    filesystems.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(filesystems)
 }
 
 #[cfg(test)]
@@ -146,6 +193,33 @@ mod tests {
 
     use super::*;
     use crate::testing::Tree;
+
+    #[test]
+    fn a_service_that_is_kept_apart_sees_what_everybody_sees() {
+        let text = "\
+            21 1 8:1 / / ro,relatime master:1 - ext4 /dev/sda1 rw,errors=remount-ro\n\
+            40 21 8:1 /var/lib/cupel /var/lib/cupel rw - ext4 /dev/sda1 rw,errors=remount-ro\n\
+            41 21 8:1 /tmp/private/tmp /tmp rw - ext4 /dev/sda1 rw,errors=remount-ro\n\
+            42 21 8:2 / /data\\040one rw - xfs /dev/sdb1 ro\n\
+            43 21 0:30 /@home /home rw - btrfs /dev/sdc1 rw,subvolid=257,subvol=/@home\n\
+            44 21 0:30 /@home/a /srv rw - btrfs /dev/sdc1 rw,subvolid=257,subvol=/@home\n";
+        let filesystems = parse_mount_information(text).expect("table");
+        let told: Vec<_> = filesystems
+            .iter()
+            .map(|f| (f.name.as_str(), f.kind.as_str(), f.read_only))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("/", "ext4", false),
+                ("/data one", "xfs", true),
+                ("/home", "btrfs", false),
+            ]
+        );
+        let own = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+        assert!(!parse_mount_information(&own).expect("table").is_empty());
+        assert!(parse_mount_information("nonsense").is_err());
+    }
 
     #[test]
     fn what_holds_data_is_listed() {
