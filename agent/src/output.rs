@@ -111,11 +111,16 @@ impl Output {
         if self.closed {
             return Ok(());
         }
-        let result = match format {
-            Format::Json | Format::Text => serde_json::to_writer_pretty(&mut self.to, value),
-            Format::Jsonl => serde_json::to_writer(&mut self.to, value),
+        // Always through memory: one copy of what writes a document in this program, not one for
+        // each thing that is written to.
+        let json = match format {
+            Format::Json | Format::Text => serde_json::to_vec_pretty(value),
+            Format::Jsonl => serde_json::to_vec(value),
         };
-        self.settle(result.map_err(io::Error::from))?;
+        let result = json
+            .map_err(io::Error::from)
+            .and_then(|json| self.to.write_all(&json));
+        self.settle(result)?;
         self.text("\n")
     }
 

@@ -62,7 +62,10 @@ pub fn scrub(snapshot: &Snapshot) -> serde_json::Result<Snapshot> {
     names.collect(&json, None);
     let mut pseudonyms = Pseudonyms::new();
     names.replace(&mut json, None, &mut pseudonyms);
-    serde_json::from_value(json)
+    // As a file is read: one copy of what reads a snapshot in this program.
+    let json = serde_json::to_vec(&json)?;
+    let mut json = serde_json::Deserializer::from_slice(&json);
+    serde_path_to_error::deserialize(&mut json).map_err(serde_path_to_error::Error::into_inner)
 }
 
 /// Names that stand in fields of their own.

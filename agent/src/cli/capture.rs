@@ -1,6 +1,5 @@
 //! `cupel capture`: a support bundle that answers elsewhere as this machine does here.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -101,8 +100,7 @@ fn encode(snapshot: &Snapshot, file: &Path) -> anyhow::Result<Vec<u8>> {
         json.push(b'\n');
         return Ok(json);
     }
-    let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL)?;
-    serde_json::to_writer(&mut encoder, snapshot)?;
-    encoder.write_all(b"\n")?;
-    Ok(encoder.finish()?)
+    let mut json = serde_json::to_vec(snapshot)?;
+    json.push(b'\n');
+    Ok(zstd::encode_all(json.as_slice(), ZSTD_LEVEL)?)
 }

@@ -147,8 +147,8 @@ impl<'a> Toolchain<'a> {
         Ok(all || Architecture::here()? == architecture)
     }
 
-    /// Builds the worker, then static programs of these packages, with the worker inside `cupel`.
-    /// Gives the worker's file, too.
+    /// Builds the worker, then static programs of these packages, with the worker inside `cupel`,
+    /// compressed. Gives the worker's file, too.
     pub fn build(
         &self,
         architecture: Architecture,
@@ -163,9 +163,11 @@ impl<'a> Toolchain<'a> {
         };
         self.cargo(architecture, musl, &linked, &["cupel-gpu-worker"], None)?;
         let worker = self.directory.join(&gnu).join("dist/cupel-gpu-worker");
+        let inside = worker.with_extension("zst");
+        pack(&worker, &inside)?;
 
         let target = if musl { architecture.musl() } else { gnu };
-        self.cargo(architecture, musl, &target, packages, Some(&worker))?;
+        self.cargo(architecture, musl, &target, packages, Some(&inside))?;
         let directory = self.directory.join(&target).join("dist");
         Ok((Built { directory, target }, worker))
     }
@@ -207,11 +209,13 @@ impl<'a> Toolchain<'a> {
         }
         // Arguments are separated by this character, so that a path may hold spaces.
         let flags = flags.join("\u{1f}");
-        let for_c: Vec<String> = self
+        let mut for_c: Vec<String> = self
             .paths
             .iter()
             .map(|(from, to)| format!("-ffile-prefix-map={from}={to}"))
             .collect();
+        // No panic goes through C.
+        for_c.push("-fno-asynchronous-unwind-tables".to_owned());
         let for_c = for_c.join(" ");
         let triple = if target.ends_with("musl") {
             architecture.musl()
@@ -237,6 +241,16 @@ impl<'a> Toolchain<'a> {
         }
         Ok(())
     }
+}
+
+/// Compresses a program. What is the same stays untouched, so that nothing is built again for it.
+fn pack(program: &Path, to: &Path) -> anyhow::Result<()> {
+    let bytes = fs::read(program).with_context(|| format!("read {}", program.display()))?;
+    let packed = zstd::encode_all(bytes.as_slice(), 19).context("compress the worker")?;
+    if fs::read(to).ok().as_ref() != Some(&packed) {
+        fs::write(to, packed).with_context(|| format!("write {}", to.display()))?;
+    }
+    Ok(())
 }
 
 /// Paths that would get into programs: in messages of a panic, in assertions of C.

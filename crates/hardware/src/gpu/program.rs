@@ -32,6 +32,9 @@ const DIRECTORIES: [&str; 4] = ["/run/cupel", "/run", "/var/lib/cupel", "/tmp"];
 /// Size of the place for notes: a page. The longest name of a call is far shorter.
 const NOTES_BYTES: i64 = 4096;
 
+/// What zstd's frames begin with.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
 /// `MFD_EXEC` of Linux 6.3: says that the file is meant to be executed.
 const MFD_EXEC: u32 = 0x10;
 
@@ -40,7 +43,7 @@ const MFD_EXEC: u32 = 0x10;
 pub enum WorkerProgram {
     /// A file, as in a development build.
     File(PathBuf),
-    /// Bytes of an executable, carried inside this one.
+    /// Bytes of an executable, carried inside this one, as they are or compressed by zstd.
     Embedded(&'static [u8]),
 }
 
@@ -91,6 +94,10 @@ pub fn start(program: &WorkerProgram) -> Result<Started, SpawnError> {
                 source,
             },
         }),
+        WorkerProgram::Embedded(bytes) if bytes.starts_with(&ZSTD_MAGIC) => {
+            let bytes = zstd::decode_all(*bytes).map_err(SpawnError::Memory)?;
+            from_memory(&bytes)
+        }
         WorkerProgram::Embedded(bytes) => from_memory(bytes),
     }
 }

@@ -121,13 +121,16 @@ fn the_carried_worker_runs_from_memory() {
     let WorkerProgram::File(program) = &bench.options.worker else {
         panic!("a file");
     };
-    let bytes = fs::read(program).expect("worker").leak();
-    let mut options = bench.options.clone();
-    options.worker = WorkerProgram::Embedded(bytes);
-    let carried = collect(&options, &kernel(), &eight_functions(), now());
+    let bytes = fs::read(program).expect("worker");
+    let packed = zstd::encode_all(bytes.as_slice(), 1).expect("compressed");
     let (plain, _) = bench.read();
-    assert_eq!(carried.gpus, plain.gpus);
-    assert_eq!(carried.driver, plain.driver);
+    for carried in [bytes, packed] {
+        let mut options = bench.options.clone();
+        options.worker = WorkerProgram::Embedded(carried.leak());
+        let carried = collect(&options, &kernel(), &eight_functions(), now());
+        assert_eq!(carried.gpus, plain.gpus);
+        assert_eq!(carried.driver, plain.driver);
+    }
 }
 
 #[test]
