@@ -85,6 +85,8 @@ enum Task {
     Kernels(kernels::Options),
     /// Make a release in target/dist: programs, packages, bills of materials, sums, signatures
     Dist(dist::Options),
+    /// Run what target/dist has in roots of Debian, in an empty root, and as aarch64 under qemu
+    TryRelease(dist::elsewhere::Options),
     /// Make the pair of keys that releases are signed with and verified by
     ReleaseKey(dist::seal::KeyOptions),
     /// Run every fuzz target's body over its seeds, on the stable compiler
@@ -125,6 +127,7 @@ fn run(task: Task) -> anyhow::Result<u8> {
         Task::Soak(options) => soak::run(&workspace, &options),
         Task::Kernels(options) => kernels::run(&workspace, &options),
         Task::Dist(options) => dist::run(&workspace, &options),
+        Task::TryRelease(options) => dist::elsewhere::run(&workspace, &options),
         Task::ReleaseKey(options) => dist::seal::make_key(&options),
         Task::FuzzReplay => fuzz_replay::run(&workspace),
         Task::AcceptanceKit(options) => acceptance_kit::run(&workspace, &options),

@@ -11,6 +11,7 @@
 
 pub mod build;
 mod elf;
+pub mod elsewhere;
 mod package;
 mod sbom;
 pub mod seal;
