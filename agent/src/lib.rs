@@ -18,6 +18,7 @@ pub mod context;
 pub mod exit;
 pub mod gather;
 pub mod install;
+mod journal;
 mod logging;
 pub mod metrics;
 pub mod output;

@@ -23,6 +23,7 @@ pub mod facts;
 pub mod journal;
 pub mod layout;
 pub mod plan;
+pub mod push;
 pub mod release;
 pub mod system;
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod inspect;
 mod install;
 mod plan_args;
 mod platform;
+mod push;
 mod release;
 mod rollback;
 mod run;
@@ -145,6 +146,8 @@ enum Command {
     Rollback(rollback::Args),
     /// Remove Cupel from this server
     Uninstall(uninstall::Args),
+    /// Install or upgrade many nodes at once, over ssh
+    Push(push::Args),
     /// Find out whether this version works here
     #[command(hide = true)]
     SelfTest(self_test::Args),
@@ -189,6 +192,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Upgrade(args) => upgrade::run(args, &mut context),
         Command::Rollback(args) => rollback::run(args, &mut context),
         Command::Uninstall(args) => uninstall::run(args, &mut context),
+        Command::Push(args) => push::run(args, &mut context),
         Command::SelfTest(self_test::Args {}) => self_test::run(&mut context),
         Command::SystemFiles(self_test::FilesArgs {}) => self_test::system_files(&mut context),
         Command::Capture(args) => capture::run(args, &mut context),

@@ -21,6 +21,7 @@ use super::http;
 use super::input::{Input, Inputs};
 use super::socket::{self, Sources};
 use super::store::Store;
+use crate::journal;
 
 /// What is opened.
 pub struct Doors {
@@ -78,6 +79,8 @@ pub fn start(doors: Doors) -> anyhow::Result<Io> {
     if let Some(Ok(address)) = listener.as_ref().map(TcpListener::local_addr) {
         tracing::info!("metrics and status are served on http://{address}");
     }
+    let journal = doors.socket.as_deref().and_then(journal::beside);
+    let journal = journal.map(|path| (path, doors.sources.happened.subscribe()));
     let io = Io {
         stop,
         done,
@@ -98,6 +101,9 @@ pub fn start(doors: Doors) -> anyhow::Result<Io> {
             runtime.block_on(async move {
                 if let Some(socket) = socket {
                     tokio::spawn(socket::serve(socket, sources.clone(), stopped.clone()));
+                }
+                if let Some((path, happened)) = journal {
+                    tokio::spawn(journal::tell(path, happened));
                 }
                 if let Some(listener) = listener {
                     tokio::spawn(http::serve(

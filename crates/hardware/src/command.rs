@@ -1,14 +1,14 @@
 //! The one runner of external commands.
 //!
 //! # Invariants
-//! - Absolute path, clean environment with `LC_ALL=C`, no standard input, a deadline, and a cap on
-//!   what is kept of the output.
+//! - Absolute path, clean environment with `LC_ALL=C`, a deadline, and a cap on what is kept of the
+//!   output. Standard input is nothing, or a file that the caller names.
 //! - The command has its own process group. When it ends, or its deadline passes, the whole group
 //!   is killed; nothing is left as a zombie.
 //! - Under a root other than `/` no command runs.
 //!
 //! # What is absent
-//! No shell, no search of `PATH`, no inherited variable.
+//! No shell, no search of `PATH`, no inherited variable but those that the caller names.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -52,6 +52,15 @@ impl Default for Limits {
             output_bytes: 4 << 20,
         }
     }
+}
+
+/// What a command is given beside its arguments.
+#[derive(Debug, Default)]
+pub struct Given<'a> {
+    /// Its standard input; nothing when there is none.
+    pub input: Option<std::fs::File>,
+    /// Variables of this process that it inherits, where they are set.
+    pub inherited: &'a [&'a str],
 }
 
 /// What a command said.
@@ -129,9 +138,25 @@ pub fn run(
     arguments: &[&str],
     limits: Limits,
 ) -> Result<Output, CommandError> {
+    run_with(root, program, arguments, limits, Given::default())
+}
+
+/// As [`run`], with a file as standard input and some variables of this process.
+///
+/// # Errors
+/// [`CommandError`].
+pub fn run_with(
+    root: &Root,
+    program: &Path,
+    arguments: &[&str],
+    limits: Limits,
+    given: Given<'_>,
+) -> Result<Output, CommandError> {
     let mut kept = Vec::new();
     let mut keep = |bytes: &[u8]| kept.extend_from_slice(bytes);
-    let output = go(root, program, arguments, limits, AtCap::Discard, &mut keep)?;
+    let at_cap = AtCap::Discard;
+    let asked = (program, arguments, given);
+    let output = go(root, asked, limits, at_cap, &mut keep)?;
     Ok(Output {
         stdout: kept,
         ..output
@@ -150,7 +175,8 @@ pub fn stream(
     limits: Limits,
     mut sink: impl FnMut(&[u8]),
 ) -> Result<Output, CommandError> {
-    go(root, program, arguments, limits, AtCap::Kill, &mut sink)
+    let asked = (program, arguments, Given::default());
+    go(root, asked, limits, AtCap::Kill, &mut sink)
 }
 
 /// What becomes of a command that says more than its cap.
@@ -167,8 +193,7 @@ type Sink<'s> = &'s mut dyn FnMut(&[u8]);
 
 fn go(
     root: &Root,
-    program: &Path,
-    arguments: &[&str],
+    (program, arguments, given): (&Path, &[&str], Given<'_>),
     limits: Limits,
     at_cap: AtCap,
     sink: Sink<'_>,
@@ -181,7 +206,7 @@ fn go(
         return Err(CommandError::NotAbsolute { program: name });
     }
     let until = Instant::now() + limits.time;
-    let child = spawn(program, arguments).map_err(|error| {
+    let child = spawn(program, arguments, given).map_err(|error| {
         let program = name.clone();
         let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
         if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
@@ -208,7 +233,7 @@ fn go(
     clippy::disallowed_methods,
     reason = "this is the one runner of external commands"
 )]
-fn spawn(program: &Path, arguments: &[&str]) -> std::io::Result<Child> {
+fn spawn(program: &Path, arguments: &[&str], given: Given<'_>) -> std::io::Result<Child> {
     let mut command = std::process::Command::new(PathBuf::from(program));
     command
         .args(arguments)
@@ -216,7 +241,13 @@ fn spawn(program: &Path, arguments: &[&str]) -> std::io::Result<Child> {
         .env("LC_ALL", "C")
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .current_dir("/")
-        .stdin(Stdio::null())
+        .envs(
+            given
+                .inherited
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
+        .stdin(given.input.map_or_else(Stdio::null, Stdio::from))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
@@ -408,6 +439,24 @@ mod tests {
         names.sort_unstable();
         names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
         assert_eq!(names, ["LC_ALL", "PATH"]);
+    }
+
+    #[test]
+    fn a_file_is_given_and_a_variable_only_if_it_is_named() {
+        let directory = tempfile::tempdir().expect("directory");
+        let path = directory.path().join("input");
+        std::fs::write(&path, "a line\n").expect("write");
+        let ask = |inherited: &[&str]| {
+            let given = Given {
+                input: Some(std::fs::File::open(&path).expect("file")),
+                inherited,
+            };
+            let script = ["-c", "cat; echo ${CARGO_MANIFEST_DIR+named}"];
+            let sh = Path::new("/bin/sh");
+            run_with(&Root::live(), sh, &script, Limits::default(), given).expect("sh runs")
+        };
+        assert_eq!(ask(&["CARGO_MANIFEST_DIR"]).stdout, b"a line\nnamed\n");
+        assert_eq!(ask(&[]).stdout, b"a line\n\n");
     }
 
     #[test]

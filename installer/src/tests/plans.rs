@@ -203,9 +203,11 @@ fn configuration_is_added_and_never_overwritten() {
         let plan = plan::install(facts, &wish(), 1).expect("plan");
         let steps = plan.steps.into_iter();
         steps
-            .filter_map(|step| match step {
-                Step::Configuration { path, .. } => Some(path),
-                _ => None,
+            .filter_map(|step| {
+                let Step::Configuration { path, .. } = step else {
+                    return None;
+                };
+                Some(path)
             })
             .collect()
     };
