@@ -131,6 +131,7 @@ impl Root {
     /// # Errors
     /// As the system says; under a root other than `/`, also when it is not a regular file.
     pub fn open(&self, path: &str) -> Result<File, ReadError> {
+        debug_assert!(is_whole(path), "{path}");
         let Some(confined) = &self.0 else {
             return std::fs::OpenOptions::new()
                 .read(true)
@@ -156,6 +157,7 @@ impl Root {
     /// # Errors
     /// As the system says.
     pub fn about(&self, path: &str) -> Result<FileStat, ReadError> {
+        debug_assert!(is_whole(path), "{path}");
         match &self.0 {
             Some(confined) => confined
                 .open(path, OFlag::O_PATH)
@@ -251,6 +253,7 @@ impl Root {
     /// # Errors
     /// As the system says.
     pub fn names(&self, path: &str) -> Result<Vec<String>, ReadError> {
+        debug_assert!(is_whole(path), "{path}");
         let told = |errno| ReadError::from_errno(path, errno);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let opened = match &self.0 {
@@ -263,6 +266,7 @@ impl Root {
 
     /// Whether there is something at `path`.
     pub fn exists(&self, path: &str) -> bool {
+        debug_assert!(is_whole(path), "{path}");
         match &self.0 {
             Some(confined) => confined.open(path, OFlag::O_PATH).is_ok(),
             None => Path::new(path).exists(),
@@ -274,6 +278,7 @@ impl Root {
     /// # Errors
     /// As the system says; what is no link is not offered.
     pub fn link(&self, path: &str) -> Result<String, ReadError> {
+        debug_assert!(is_whole(path), "{path}");
         let target = match &self.0 {
             Some(confined) => confined
                 .open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW)
@@ -297,6 +302,7 @@ impl Root {
     /// # Errors
     /// As the system says.
     pub fn resolve(&self, path: &str) -> Result<String, ReadError> {
+        debug_assert!(is_whole(path), "{path}");
         let told = |errno| ReadError::from_errno(path, errno);
         let resolved = match &self.0 {
             None => {
@@ -314,6 +320,12 @@ impl Root {
         };
         Ok(resolved.to_string_lossy().into_owned())
     }
+}
+
+/// Paths are those of the machine, from its root: where that is this process's own, another one would
+/// be a path of its working directory.
+fn is_whole(path: &str) -> bool {
+    path.starts_with('/')
 }
 
 impl Confined {

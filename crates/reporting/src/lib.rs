@@ -22,12 +22,14 @@
 //! When a report is made and what stands in it; what is done about the wishes of the inventory.
 
 mod delivery;
+mod fetch;
 mod store;
 
 pub use delivery::{
     Backoff, Delivered, Delivery, DeliveryError, DeliverySettings, Outcome, WantedNews, check_url,
     delay,
 };
+pub use fetch::{FetchError, fetch};
 pub use store::{
     Change, Class, CommitError, Committed, EventRow, KernelCursor, Limits, OpenError, Opened,
     Outbox, RefusedReport, Remembered, SetAside, Spooled, StartsAt, State, Stats, WantedDocument,

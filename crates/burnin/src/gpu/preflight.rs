@@ -71,7 +71,7 @@ fn device_nodes(root: &Root, snapshot: &Snapshot) -> Preflight {
             "the driver is not loaded",
         );
     }
-    if root.exists("dev/nvidia-uvm") {
+    if root.exists("/dev/nvidia-uvm") {
         return need(
             "nvidia-uvm",
             PreflightState::Met,
@@ -98,6 +98,8 @@ fn fabric(snapshot: &Snapshot) -> Option<Preflight> {
         .gpus
         .iter()
         .filter_map(|gpu| Some((gpu.index.value()?, gpu.fabric.value()?)))
+        // What has no NVLink to a switch, as in a virtual machine with one of eight GPUs.
+        .filter(|(_, fabric)| fabric.state.value().map(String::as_str) != Some("not-supported"))
         .collect();
     if snapshot.nvswitches.is_empty() && registered.is_empty() {
         return None;
@@ -151,7 +153,7 @@ fn nvlink5(root: &Root, snapshot: &Snapshot) -> Option<Preflight> {
     if !is_b200 || !several {
         return None;
     }
-    let loaded = root.exists("sys/module/ib_umad");
+    let loaded = root.exists("/sys/module/ib_umad");
     Some(if loaded {
         need("nvlsm", PreflightState::Met, "ib_umad is loaded")
     } else {
@@ -161,4 +163,54 @@ fn nvlink5(root: &Root, snapshot: &Snapshot) -> Option<Preflight> {
             "ib_umad is not loaded; the NVLink subnet manager needs it (modprobe ib_umad, nvlsm installed)",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cupel_health::testing::Node;
+
+    fn set_fabric(node: &mut Node, state: &str) {
+        for gpu in &mut node.snapshot.gpus {
+            if let Reading::Value(fabric) = &mut gpu.fabric {
+                fabric.state = Reading::Value(state.to_owned());
+            }
+        }
+    }
+
+    fn of(snapshot: &Snapshot) -> Option<PreflightState> {
+        fabric(snapshot).map(|need| need.state)
+    }
+
+    #[test]
+    fn gpus_wait_for_the_fabric_where_there_is_one() {
+        let mut node = Node::good();
+        assert_eq!(of(&node.snapshot), Some(PreflightState::Met));
+        set_fabric(&mut node, "in-progress");
+        assert_eq!(of(&node.snapshot), Some(PreflightState::Missing));
+    }
+
+    /// As NVML tells of a GPU that a virtual machine has without its NVLinks: seen on an H200.
+    #[test]
+    fn a_gpu_without_a_fabric_waits_for_none() {
+        let mut node = Node::good();
+        set_fabric(&mut node, "not-supported");
+        node.snapshot.nvswitches.clear();
+        assert_eq!(of(&node.snapshot), None);
+    }
+
+    /// Whatever this process's working directory is.
+    #[test]
+    fn device_nodes_of_this_machine_are_looked_for_from_its_root() {
+        let root = Root::live();
+        let told = device_nodes(&root, &Node::good().snapshot);
+        let is_there = std::path::Path::new("/dev/nvidia-uvm").exists();
+        assert_eq!(told.state == PreflightState::Met, is_there);
+        let directory = tempfile::tempdir().expect("directory");
+        std::fs::create_dir(directory.path().join("dev")).expect("dev");
+        std::fs::write(directory.path().join("dev/nvidia-uvm"), "").expect("node");
+        let root = Root::at(directory.path()).expect("root");
+        let told = device_nodes(&root, &Node::good().snapshot);
+        assert_eq!(told.state, PreflightState::Met);
+    }
 }

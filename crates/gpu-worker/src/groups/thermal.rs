@@ -9,6 +9,7 @@ use nvml_wrapper_sys::bindings::nvmlMarginTemperature_t;
 
 use super::{fields, within};
 use crate::calls::{Gpu, Refusal, Told, get, reading};
+use crate::codes;
 
 /// Silicon does not survive it.
 const HOTTEST: u32 = 200;
@@ -62,18 +63,26 @@ pub fn read(gpu: &Gpu<'_>) -> GpuThermal {
             }),
         ),
         energy_joules: energy(gpu),
-        fan_percent: finite(
-            "nvmlDeviceGetFanSpeed_v2",
-            within(
-                "nvmlDeviceGetFanSpeed_v2",
-                gpu.wrapped("nvmlDeviceGetFanSpeed_v2", |device| device.fan_speed(0)),
-                FASTEST,
-                "%",
-            )
-            .map(f64::from),
-            Percent::new,
-        ),
+        fan_percent: fan(gpu),
     }
+}
+
+/// Of the first fan. A board that the server cools has none, and then the number of the fan is what
+/// the driver calls invalid (seen: 580.159 on an H200).
+fn fan(gpu: &Gpu<'_>) -> Reading<Percent> {
+    let call = "nvmlDeviceGetFanSpeed_v2";
+    let told = gpu
+        .wrapped(call, |device| device.fan_speed(0))
+        .map_err(|refusal| Refusal {
+            unsupported: refusal.unsupported
+                || refusal.code == Some(codes::INVALID_ARGUMENT),
+            ..refusal
+        });
+    finite(
+        call,
+        within(call, told, FASTEST, "%").map(f64::from),
+        Percent::new,
+    )
 }
 
 fn celsius(call: &'static str, told: Told<u32>) -> Reading<Celsius> {

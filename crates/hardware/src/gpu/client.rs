@@ -318,8 +318,8 @@ impl Client {
                 continue;
             }
             let asked = match self.ask(index, group) {
-                // It had died before it came to a call: that is no GPU's doing. Once more.
-                Some(Err(lost)) if lost.call.is_none() && matches!(lost.cause, Cause::Died(_)) => {
+                // Once more.
+                Some(Err(lost)) if lost.is_not_by_a_call() => {
                     run.problem(lost.why());
                     run.replaced += 1;
                     if let Err(closed) = self.reopened(run, now, first) {
@@ -424,6 +424,7 @@ impl Client {
             });
         }
         let mut crashed: BTreeMap<u32, u32> = BTreeMap::new();
+        let mut may_try_again = true;
         loop {
             let skip = self.left_alone(now);
             let lost = match self.open_once(&skip)? {
@@ -436,6 +437,12 @@ impl Client {
                 Err(lost) => lost,
             };
             let why = lost.why();
+            if lost.is_not_by_a_call() && may_try_again {
+                may_try_again = false;
+                run.problem(why);
+                run.replaced += 1;
+                continue;
+            }
             let hang = run.hang(&lost);
             let concerned = lost.call.as_ref().and_then(|call| call.gpu);
             let Some(index) = concerned.filter(|index| !skip.contains(index)) else {

@@ -74,6 +74,11 @@ pub enum Cause {
 }
 
 impl Lost {
+    /// It died before it came to a call: neither the driver nor a GPU can have done that.
+    pub fn is_not_by_a_call(&self) -> bool {
+        self.call.is_none() && matches!(self.cause, Cause::Died(_))
+    }
+
     /// In words, naming the call.
     pub fn why(&self) -> String {
         let call = self.call.as_ref().map_or("start", |call| &call.call);

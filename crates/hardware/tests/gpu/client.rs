@@ -1,6 +1,7 @@
 //! The client over several collections, and what it makes of libraries that are none.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -220,6 +221,41 @@ fn a_program_that_is_no_worker_is_refused() {
         };
         assert!(why.contains(wanted), "{program}: {why}");
     }
+}
+
+/// The first start is killed, as by one who runs out of memory.
+#[test]
+fn a_worker_that_is_killed_before_its_first_call_is_started_once_more() {
+    let bench = Bench::new(&eight(Model::H200));
+    let WorkerProgram::File(worker) = &bench.options.worker else {
+        panic!("a file");
+    };
+    let (mark, program) = ["begun", "worker"]
+        .map(|name| bench.directory.path().join(name))
+        .into();
+    let text = format!(
+        "#!/bin/sh\n[ -e '{mark}' ] && exec '{worker}' \"$@\"\n: > '{mark}'\nkill -9 $$\n",
+        mark = mark.display(),
+        worker = worker.display()
+    );
+    fs::write(&program, text).expect("script");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("mode");
+    let mut options = bench.options.clone();
+    options.worker = WorkerProgram::File(program);
+    let told = collect(&options, &kernel(), &eight_functions(), now());
+    assert_eq!(told.driver.worker, WorkerState::Answered { replaced: 1 });
+    assert!(
+        told.gpus
+            .iter()
+            .all(|gpu| gpu.identity.serial.value().is_some())
+    );
+    assert!(
+        told.problems
+            .iter()
+            .any(|problem| problem.why.contains("signal 9")),
+        "{:?}",
+        told.problems
+    );
 }
 
 #[test]

@@ -191,7 +191,7 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
-fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>, DeliveryError> {
+pub(crate) fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>, DeliveryError> {
     let pem = std::fs::read(path).map_err(|source| DeliveryError::CaFile {
         path: path.to_owned(),
         source,

@@ -8,6 +8,7 @@ mod token;
 
 pub use answer::{Delivered, Outcome, WantedNews};
 pub use backoff::{Backoff, delay};
+pub(crate) use client::certificates;
 pub use client::{Delivery, DeliverySettings};
 pub use target::DeliveryError;
 

@@ -59,6 +59,7 @@ pub(super) fn encode(index: usize, report: &Report) -> Result<Parcel, CommitErro
             class,
             bytes,
         },
+        made_at: report.made_at,
         carries: report.dropped,
     })
 }

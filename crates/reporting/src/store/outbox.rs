@@ -86,6 +86,8 @@ pub struct Stats {
     pub waiting_changes: u64,
     /// Bytes of all that wait.
     pub waiting_bytes: u64,
+    /// When the oldest of them was made, by the node's clock.
+    pub oldest_waiting: Option<Timestamp>,
     /// Dropped for lack of space since this process began.
     pub dropped: Dropped,
     /// Refused by the inventory since this process began.
@@ -433,6 +435,11 @@ impl Outbox {
             waiting_fulls: count(Class::Full),
             waiting_changes: count(Class::Changes),
             waiting_bytes: shelves.iter().map(Totals::bytes).sum(),
+            oldest_waiting: self
+                .store
+                .as_ref()
+                .and_then(Store::oldest_made_at)
+                .or_else(|| self.waiting.first().map(|parcel| parcel.made_at)),
             dropped: self.dropped,
             refused: self.refused,
         }

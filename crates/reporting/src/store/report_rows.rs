@@ -45,6 +45,22 @@ pub(super) fn oldest_after(
         .optional()
 }
 
+/// When the oldest report was made; `None` where there is none, or an earlier version wrote it.
+pub(super) fn oldest_made_at(
+    connection: &Connection,
+    after: i64,
+) -> rusqlite::Result<Option<Timestamp>> {
+    let made_at: Option<i64> = connection
+        .prepare_cached(
+            "SELECT made_at_microseconds FROM report WHERE id > ?1 ORDER BY id LIMIT 1",
+        )?
+        .query_row([after], |row| row.get(0))
+        .optional()?;
+    Ok(made_at
+        .filter(|microseconds| *microseconds != 0)
+        .and_then(|microseconds| Timestamp::from_microseconds(microseconds).ok()))
+}
+
 pub(super) fn spooled(connection: &Connection, id: i64) -> rusqlite::Result<Spooled> {
     connection
         .prepare_cached("SELECT node, boot, sequence, class, body FROM report WHERE id = ?1")?
@@ -134,8 +150,8 @@ impl<'a> Disk<'a> {
             .transaction
             .prepare_cached(
                 "INSERT INTO report (node, boot, sequence, class, size, dropped_heartbeats,
-                     dropped_fulls, dropped_changes, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                     dropped_fulls, dropped_changes, body, made_at_microseconds)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (boot, sequence) DO NOTHING",
             )?
             .execute(params![
@@ -148,6 +164,7 @@ impl<'a> Disk<'a> {
                 number(parcel.carries.fulls),
                 number(parcel.carries.changes),
                 report.bytes,
+                parcel.made_at.microseconds(),
             ])?;
         if inserted > 0 {
             self.totals.add(report.class, size);

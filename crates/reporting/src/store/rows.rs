@@ -112,6 +112,11 @@ impl Store {
         }
     }
 
+    /// When the oldest report that is not settled was made.
+    pub fn oldest_made_at(&self) -> Option<Timestamp> {
+        report_rows::oldest_made_at(&self.connection, self.settled_to).unwrap_or_default()
+    }
+
     /// Writes a batch; gives back what was dropped to make room for it.
     pub fn write(&mut self, batch: &Batch<'_>) -> Result<Cleared, StoreError> {
         let written = write(&mut self.connection, self.totals, batch);

@@ -48,6 +48,8 @@ const MIGRATIONS: &[&str] = &[
         why TEXT NOT NULL,
         body BLOB
     ) STRICT;",
+    // 2: when a report was made, by the node's clock.
+    "ALTER TABLE report ADD COLUMN made_at_microseconds INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The version of a file that has had all migrations.

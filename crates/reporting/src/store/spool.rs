@@ -96,6 +96,8 @@ pub(super) struct Name {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parcel {
     pub report: Spooled,
+    /// By the node's clock.
+    pub made_at: Timestamp,
     pub carries: Dropped,
 }
 

@@ -48,6 +48,8 @@ fn child() {
         .tracker
         .map_or(0, |text| text.parse().expect("number"));
     let mut out = std::io::stdout().lock();
+    // The test harness has begun a line.
+    writeln!(out).expect("line");
     loop {
         next += 1;
         let mut change = Change {

@@ -78,7 +78,6 @@ values! {
     nvmlDeviceGetPowerManagementDefaultLimit() -> c_uint = |gpu| gpu.power_default_limit_mw;
     nvmlDeviceGetTotalEnergyConsumption() -> c_ulonglong = |gpu| gpu.energy_mj;
     nvmlDeviceGetFanSpeed() -> c_uint = |gpu| gpu.fan_percent;
-    nvmlDeviceGetFanSpeed_v2(_fan: c_uint) -> c_uint = |gpu, _fan| gpu.fan_percent;
     nvmlDeviceGetClockInfo(domain: c_uint) -> c_uint = |gpu, domain| clock(gpu.clocks, domain);
     nvmlDeviceGetMaxClockInfo(domain: c_uint) -> c_uint
         = |gpu, domain| clock(gpu.max_clocks, domain);
@@ -110,6 +109,26 @@ values! {
             gpu: utilisation.gpu,
             memory: utilisation.memory,
         });
+}
+
+/// `nvmlDeviceGetFanSpeed_v2`. Without a fan no number of one is valid, as the real library has it.
+///
+/// # Safety
+/// As NVML's header says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nvmlDeviceGetFanSpeed_v2(
+    device: *const (),
+    fan: c_uint,
+    to: *mut c_uint,
+) -> nvmlReturn_t {
+    let outputs = [Output::one(to)];
+    on_gpu("nvmlDeviceGetFanSpeed_v2", device, &outputs, |gpu| {
+        match gpu.fan_percent.filter(|_| fan == 0) {
+            None => INVALID_ARGUMENT,
+            // SAFETY: the caller of the C function gives a live output.
+            percent => unsafe { put(to, percent) },
+        }
+    })
 }
 
 /// `nvmlDeviceGetRemappedRows`.

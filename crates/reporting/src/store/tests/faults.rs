@@ -212,7 +212,7 @@ fn the_file_is_kept_as_the_invariants_say() {
         ("auto_vacuum", "2"),
         ("trusted_schema", "0"),
         ("cell_size_check", "1"),
-        ("user_version", "1"),
+        ("user_version", "2"),
     ] {
         let value: String = connection
             .query_row(
@@ -223,4 +223,30 @@ fn the_file_is_kept_as_the_invariants_say() {
             .expect(pragma);
         assert_eq!(value, expected, "{pragma}");
     }
+}
+
+#[test]
+fn a_file_of_the_first_version_is_brought_up_and_keeps_its_reports() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut outbox = open(directory.path(), "boot", Limits::default()).outbox;
+    outbox
+        .commit(&mut of(heartbeat("old")), at(1))
+        .expect("small");
+    outbox
+        .store
+        .as_ref()
+        .expect("file")
+        .connection()
+        .execute_batch(
+            "ALTER TABLE report DROP COLUMN made_at_microseconds; PRAGMA user_version = 1;",
+        )
+        .expect("as it was");
+    drop(outbox);
+    let opened = open(directory.path(), "boot", Limits::default());
+    assert!(opened.remembered.set_aside.is_none());
+    let mut outbox = opened.outbox;
+    // When it was made nobody knows.
+    assert_eq!(outbox.stats().oldest_waiting, None);
+    let next = outbox.next(at(2)).expect("the report");
+    assert_eq!(mark(&opened(&next.bytes)), "old");
 }

@@ -179,3 +179,21 @@ fn the_last_twenty_refused_are_kept() {
         assert_eq!(kept, (11..=30).rev().collect::<Vec<u64>>());
     });
 }
+
+#[test]
+fn how_long_the_oldest_has_waited_is_told() {
+    both(1 << 20, |outbox| {
+        assert_eq!(outbox.stats().oldest_waiting, None);
+        for made in [7, 9] {
+            let mut report = changes("late");
+            report.made_at = at(made);
+            outbox.commit(&mut of(report), at(20)).expect("fits");
+        }
+        for made in [7, 9] {
+            assert_eq!(outbox.stats().oldest_waiting, Some(at(made)));
+            let next = outbox.next(at(21)).expect("a report");
+            outbox.acknowledge(&next.boot, next.sequence, at(21));
+        }
+        assert_eq!(outbox.stats().oldest_waiting, None);
+    });
+}
