@@ -1,6 +1,6 @@
 //! `cupel upgrade`: exchanges the installed version for another, and gets back from a bad one.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -18,6 +18,9 @@ use crate::output::note;
 /// Longest signature, in bytes.
 const SIGNATURE: u64 = 16 * 1024;
 
+/// How long a release may take to arrive.
+const FETCHING: Duration = Duration::from_secs(900);
+
 /// How long the unit that carries out an exchange waits for whoever prepared it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -31,17 +34,17 @@ at any moment leaves a version that works.
 
 Examples:
   cupel upgrade cupel-x86_64
-  cupel upgrade --yes --probation 5m cupel-x86_64
+  cupel upgrade --yes --probation 5m https://releases.example/cupel-x86_64
   cupel rollback                         back to the version before
 
 Exit codes: 0 the new version runs, 2 wrong usage, or it was put back, 4 refused: nothing was changed")]
 pub struct Args {
-    /// The new version: a static program `cupel-ARCHITECTURE`
+    /// The new version: a static program `cupel-ARCHITECTURE`, or an https:// address of one
     #[arg(value_name = "FILE", required_unless_present_any = ["step", "recover"])]
-    file: Option<PathBuf>,
+    file: Option<String>,
     /// Its signature [default: FILE.minisig]
     #[arg(long, value_name = "FILE")]
-    signature: Option<PathBuf>,
+    signature: Option<String>,
     /// How long the new version is watched before it is kept
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
     probation: Duration,
@@ -68,27 +71,22 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
 
 fn upgrade(
     args: &Args,
-    file: &std::path::Path,
+    file: &str,
     machine: &Machine,
     context: &mut Context,
 ) -> anyhow::Result<Exit> {
     let architecture = Architecture::of_this_program()
         .ok_or_else(|| Refused("there are no releases for this machine's processors".to_owned()))?;
-    let beside = args.signature.clone().unwrap_or_else(|| {
-        let mut name = file.as_os_str().to_owned();
-        name.push(".minisig");
-        name.into()
-    });
-    let bytes = read(file, LARGEST)?;
-    let signature = String::from_utf8_lossy(&read(&beside, SIGNATURE)?).into_owned();
+    let beside = match &args.signature {
+        Some(signature) => signature.clone(),
+        None => format!("{file}.minisig"),
+    };
+    let signature = String::from_utf8_lossy(&bytes_of(&beside, SIGNATURE, context)?).into_owned();
+    let bytes = bytes_of(file, LARGEST, context)?;
     let keys = facts::keys(&machine.disk).map_err(|why| anyhow!(why))?;
     let release = Release::verify(bytes, &signature, &keys, KEYS, architecture)
-        .map_err(|error| Refused(format!("{}: {error}", file.display())))?;
-    note(&format!(
-        "{} is signed by {}",
-        file.display(),
-        release.signed_by()
-    ));
+        .map_err(|error| Refused(format!("{file}: {error}")))?;
+    note(&format!("{file} is signed by {}", release.signed_by()));
     let size = u64::try_from(release.bytes().len()).unwrap_or(u64::MAX);
     let probation = args.probation.as_secs();
     let planned = || plan::upgrade(&machine.facts(), size, probation).map_err(|no| refused(&no));
@@ -117,6 +115,17 @@ fn upgrade(
     }
     note(&format!("{version} has passed its self-test"));
     end(&follow(machine, before.as_ref())?, context)
+}
+
+/// A file, or what is at an address; the inventory's certificate authorities count for both.
+fn bytes_of(file: &str, cap: u64, context: &Context) -> anyhow::Result<Vec<u8>> {
+    if !file.contains("://") {
+        return read(Path::new(file), cap);
+    }
+    let settings = context.settings()?;
+    let authorities = settings.inventory.ca_file.value.as_deref();
+    cupel_reporting::fetch(file, authorities, cap, FETCHING)
+        .with_context(|| format!("cannot use {file}"))
 }
 
 /// Tells what came of an exchange.

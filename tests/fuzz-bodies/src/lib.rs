@@ -9,6 +9,7 @@
 //! stable compiler.
 
 mod configuration;
+mod installation;
 mod ioctl_replies;
 mod kernel_log;
 mod platform;
@@ -18,6 +19,7 @@ mod sysfs;
 mod worker_frames;
 
 pub use configuration::configuration;
+pub use installation::installation;
 pub use ioctl_replies::ioctl_replies;
 pub use kernel_log::kernel_log;
 pub use platform::platform;
@@ -32,6 +34,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target, by name.
 pub const TARGETS: &[Target] = &[
     ("configuration", configuration),
+    ("installation", installation),
     ("ioctl_replies", ioctl_replies),
     ("kernel_log", kernel_log),
     ("platform", platform),
