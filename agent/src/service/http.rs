@@ -263,8 +263,8 @@ async fn status(State(latest): State<Latest>) -> Response {
 
 async fn snapshot(State(latest): State<Latest>) -> Response {
     let published = Arc::clone(&latest.borrow());
-    match &published.snapshot {
-        Some(snapshot) => json(snapshot.as_ref()),
+    match published.whole_snapshot() {
+        Some(snapshot) => json(&snapshot),
         None => (
             StatusCode::SERVICE_UNAVAILABLE,
             [(header::RETRY_AFTER, "5")],

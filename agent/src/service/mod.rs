@@ -27,6 +27,7 @@ mod log;
 mod notify;
 pub mod protocol;
 mod published;
+mod sample;
 mod socket;
 mod sources;
 mod store;

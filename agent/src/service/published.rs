@@ -12,6 +12,7 @@ use cupel_model::wire::Tracked;
 use cupel_model::{CheckReport, Event, Snapshot, Timestamp};
 
 use super::protocol::Happened;
+use super::sample::Sample;
 use crate::metrics::{Own, View};
 use crate::status::Status;
 
@@ -23,8 +24,10 @@ pub type Numbered = (u64, Happened);
 pub struct Published {
     /// When it was put together, as time since boot.
     pub at: Duration,
-    /// The machine; `None` until it was read.
+    /// The machine, without the sample before; `None` until it was read.
     pub snapshot: Option<Arc<Snapshot>>,
+    /// The sample before, and how much earlier it was taken.
+    pub previous: Option<(Seconds, Sample)>,
     /// Its judgement, with the findings that wait for their clear rule.
     pub report: Option<Arc<CheckReport>>,
     /// Every finding that is not cleared, worst first.
@@ -83,6 +86,14 @@ impl Published {
             source.age_seconds = source.age_seconds.map(|age| later(age, passed));
         }
         own
+    }
+
+    /// The machine with the sample before: what gives the same judgement elsewhere.
+    pub fn whole_snapshot(&self) -> Option<Snapshot> {
+        let mut snapshot = Snapshot::clone(self.snapshot.as_deref()?);
+        let previous = self.previous.as_ref();
+        snapshot.previous = previous.and_then(|(elapsed, sample)| sample.copy(*elapsed));
+        Some(snapshot)
     }
 
     /// Events of the kernel log of this boot.

@@ -134,8 +134,8 @@ async fn client(mut stream: UnixStream, sources: Sources, trusted: bool) -> std:
             }
             Ok(Ask::Snapshot {}) => {
                 let published = Arc::clone(&sources.latest.borrow());
-                match &published.snapshot {
-                    Some(snapshot) => return line(&mut write, snapshot.as_ref()).await,
+                match published.whole_snapshot() {
+                    Some(snapshot) => return line(&mut write, &snapshot).await,
                     None => Reply::Error("the machine has not been read yet".to_owned()),
                 }
             }

@@ -97,7 +97,8 @@ impl Engine {
         });
         self.reports.changed(vec![change]);
         self.see_findings();
-        self.dirty = true;
+        self.soil();
+        self.urgent = true;
         Reply::Done(format!("{id} is cleared"))
     }
 
@@ -108,7 +109,8 @@ impl Engine {
             Ok(rules) => {
                 tracing::info!("the configuration was loaded again");
                 self.rules = rules;
-                self.dirty = true;
+                self.soil();
+                self.urgent = true;
                 vec![Wish::Cadences]
             }
             Err(error) => {

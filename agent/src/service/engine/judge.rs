@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use cupel_hardware::collect::Source;
 use cupel_health::track::{Moment, Settings as TrackSettings, Tracker, TrackerState};
-use cupel_model::snapshot::{GpuEvent, Previous, Snapshot};
+use cupel_model::snapshot::{GpuEvent, Snapshot};
 use cupel_model::units::Seconds;
 use cupel_model::{Mode, Reading};
 
 use super::Engine;
 use crate::gather;
 use crate::service::protocol::Happened;
+use crate::service::sample::Sample;
 
 /// Age of the sample that rates are made with: at least this, at most twice this.
 const BASELINE: Duration = Duration::from_secs(60);
@@ -82,14 +83,11 @@ impl Engine {
         Some(snapshot)
     }
 
-    /// The sample that rates are made with.
-    fn previous(&self, now: &Moment) -> Option<Previous> {
-        let (at, snapshot) = self.baselines.front()?;
+    /// The sample that rates are made with, and its age.
+    fn previous(&self, now: &Moment) -> Option<(Seconds, Sample)> {
+        let (at, sample) = self.baselines.front()?;
         let elapsed = now.since_boot.saturating_sub(*at);
-        (elapsed >= BASELINE / 2).then(|| Previous {
-            elapsed_seconds: elapsed.into(),
-            snapshot: Box::new(snapshot.clone()),
-        })
+        (elapsed >= BASELINE / 2).then(|| (elapsed.into(), sample.clone()))
     }
 
     /// Keeps two samples: one that is old enough, and one that will be.
@@ -98,12 +96,12 @@ impl Engine {
         if newest.is_some_and(|at| now.since_boot.saturating_sub(at) < BASELINE) {
             return;
         }
-        let sample = Snapshot {
+        let sample = Sample::new(Snapshot {
             kernel_log: Vec::new(),
             remembered: Vec::new(),
             previous: None,
             ..snapshot.clone()
-        };
+        });
         self.baselines.push_back((now.since_boot, sample));
         while self.baselines.len() > 2 {
             self.baselines.pop_front();
@@ -112,7 +110,7 @@ impl Engine {
 
     /// Judges what is known.
     pub(super) fn judge(&mut self, now: &Moment) {
-        self.dirty = false;
+        (self.dirty, self.urgent) = (false, false);
         self.last_judgement = Some(now.since_boot);
         let Some(mut snapshot) = self.snapshot(now) else {
             return;
@@ -121,7 +119,6 @@ impl Engine {
         if self.fragments.missing().is_empty() {
             self.keep_baseline(now, &snapshot);
         }
-        snapshot.previous = previous;
         let platform = match self.rules.platform.of(&snapshot) {
             Ok(platform) => platform,
             Err(error) => {
@@ -129,8 +126,18 @@ impl Engine {
                 None
             }
         };
-        let report = cupel_health::evaluate(&snapshot, platform, &self.rules.modes);
-        let changes = self.tracker.update(&report, &snapshot, now);
+        let modes = &self.rules.modes;
+        let tracker = &mut self.tracker;
+        let mut judge = |snapshot: &Snapshot| {
+            let report = cupel_health::evaluate(snapshot, platform, modes);
+            let changes = tracker.update(&report, snapshot, now);
+            (report, changes)
+        };
+        let (report, changes) = match &previous {
+            Some((elapsed, sample)) => sample.within(&mut snapshot, *elapsed, judge),
+            None => judge(&snapshot),
+        };
+        self.previous = previous;
         let tracked = self.tracker.report(&report, &self.rules.modes);
         self.judgements = self.judgements.saturating_add(1);
         self.remember(&snapshot);

@@ -30,6 +30,7 @@ use cupel_hardware::journal::Followed;
 use cupel_health::Modes;
 use cupel_health::track::{Moment, Tracker};
 use cupel_model::snapshot::{GpuEvent, RememberedPart, Snapshot, WorkerState};
+use cupel_model::units::Seconds;
 use cupel_model::wire::{BringupSummary, Tracked, Wanted, WantedState};
 use cupel_model::{CheckReport, EventKind, Reading, Timestamp};
 use cupel_reporting::{Change, Remembered};
@@ -38,6 +39,7 @@ use tokio::sync::{broadcast, watch};
 use super::input::Input;
 use super::protocol::Happened;
 use super::published::{Numbered, Published, Told};
+use super::sample::Sample;
 use super::sources::Sources;
 use super::store::Store;
 use crate::config::Settings;
@@ -45,7 +47,8 @@ use crate::platforms::Choice;
 use memory::LogMemory;
 pub use publish::first as nothing_published;
 
-/// Least time between two judgements: what comes together is judged together.
+/// Least time between two judgements, and how long a reading waits for others: what comes together
+/// is judged together.
 const GATHER: Duration = Duration::from_millis(150);
 
 /// How long the first judgement waits for sources that have not answered.
@@ -104,7 +107,9 @@ pub struct Engine {
     remembered: Vec<RememberedPart>,
     driver_events: crate::metrics::DriverEvents,
     gpu_events: Reading<Vec<GpuEvent>>,
-    baselines: VecDeque<(Duration, Snapshot)>,
+    baselines: VecDeque<(Duration, Sample)>,
+    /// The one of them that the latest judgement was made with, and its age then.
+    previous: Option<(Seconds, Sample)>,
     latest: Option<(Arc<Snapshot>, Arc<CheckReport>)>,
     /// Every finding that is not cleared, in the modes that hold now.
     findings: Arc<[Tracked]>,
@@ -121,6 +126,10 @@ pub struct Engine {
     workers_replaced: u64,
     /// Something was read since the last judgement.
     dirty: bool,
+    /// Since when.
+    dirty_since: Duration,
+    /// Something of it is not to wait for what else may come: the log told of it, or a person waits.
+    urgent: bool,
     /// Something is to be seen that needs no judgement.
     has_news: bool,
     /// What happened since the last publication.
@@ -207,6 +216,7 @@ impl Engine {
                 "the driver is watched only where the kernel log cannot be read",
             ),
             baselines: VecDeque::new(),
+            previous: None,
             latest: None,
             findings: Arc::from([]),
             hash: None,
@@ -220,6 +230,8 @@ impl Engine {
             judgements: 0,
             workers_replaced: 0,
             dirty: false,
+            dirty_since: Duration::ZERO,
+            urgent: false,
             has_news: true,
             happened: Vec::new(),
             last_judgement: None,
@@ -288,7 +300,8 @@ impl Engine {
             Input::Log(batch, _place) => self.logged(batch),
             Input::LogUnreadable(why) => {
                 self.log.unreadable(why);
-                (self.dirty, self.has_news) = (true, true);
+                self.soil();
+                self.has_news = true;
                 vec![Wish::WatchGpus(true)]
             }
             Input::GpuEvents(events) => {
@@ -338,7 +351,7 @@ impl Engine {
             self.workers_replaced = self.workers_replaced.saturating_add(replaced.into());
         }
         self.fragments.insert(fragment);
-        self.dirty = true;
+        self.soil();
     }
 
     /// Events may say that a part is gone: what else shows it is read at once, so that one cause
@@ -349,7 +362,10 @@ impl Engine {
         }
         let telling: Vec<EventKind> = batch.events.iter().map(|(_, event)| event.kind).collect();
         let was_unreadable = self.log.why_unreadable().is_some();
-        self.dirty |= self.log.take(batch);
+        if self.log.take(batch) {
+            self.soil();
+            self.urgent = true;
+        }
         self.has_news = true;
         let mut sources = Vec::new();
         let any = |kinds: &[EventKind]| telling.iter().any(|kind| kinds.contains(kind));
@@ -385,7 +401,7 @@ impl Engine {
             self.driver_events.add(new);
         }
         judge::join_gpu_events(&mut self.gpu_events, events);
-        self.dirty = true;
+        self.soil();
     }
 
     /// Does what is due, and says when the next thing is.
@@ -400,11 +416,26 @@ impl Engine {
         self.wait(&now)
     }
 
+    /// There is something new to judge.
+    fn soil(&mut self) {
+        if !self.dirty {
+            self.dirty = true;
+            self.dirty_since = self.now().since_boot;
+        }
+    }
+
+    /// When what is new is judged: with what else comes at that moment, unless it is urgent.
+    fn judgement_due(&self) -> Duration {
+        let after_last = self.last_judgement.map_or(Duration::ZERO, |at| at + GATHER);
+        if self.urgent || self.latest.is_none() {
+            after_last
+        } else {
+            after_last.max(self.dirty_since + GATHER)
+        }
+    }
+
     fn may_judge(&self, now: &Moment) -> bool {
-        let gathered = self
-            .last_judgement
-            .is_none_or(|last| now.since_boot.saturating_sub(last) >= GATHER);
-        self.dirty && gathered && self.is_ready(now)
+        self.dirty && now.since_boot >= self.judgement_due() && self.is_ready(now)
     }
 
     /// Whether enough was read for a judgement that means something.
@@ -419,9 +450,8 @@ impl Engine {
     fn wait(&self, now: &Moment) -> Duration {
         let mut due = now.since_boot + IDLE;
         if self.dirty {
-            let gathered = self.last_judgement.unwrap_or_default() + GATHER;
             due = due.min(if self.is_ready(now) {
-                gathered
+                self.judgement_due()
             } else {
                 self.began.since_boot + FIRST
             });

@@ -87,6 +87,7 @@ pub fn first(
         at: since_boot,
         told: Told::default(),
         snapshot: None,
+        previous: None,
         report: None,
         findings: Arc::from([]),
         own: Own {
@@ -166,6 +167,7 @@ impl Engine {
             let published = Published {
                 at: now.since_boot,
                 snapshot,
+                previous: self.previous.clone(),
                 report,
                 own: self.own(&status),
                 findings: Arc::clone(&self.findings),
@@ -352,7 +354,7 @@ impl Engine {
             host: url.map(host),
             waiting,
             waiting_bytes: Bytes(self.storage.stats.waiting_bytes),
-            oldest_waiting_since: None,
+            oldest_waiting_since: self.storage.stats.oldest_waiting,
             last_delivered_at: self.delivery.last_delivered_at,
             last_error: self.delivery.last_error.clone(),
             dropped: self.storage.stats.dropped,
@@ -385,7 +387,7 @@ impl Engine {
             configuration_refused: status.configuration.refused.is_some(),
             reporting: status.inventory.host.is_some().then_some(Reporting {
                 waiting: status.inventory.waiting,
-                oldest_waiting: None,
+                oldest_waiting: self.storage.stats.oldest_waiting,
                 spool_bytes: self.storage.stats.waiting_bytes,
                 delivered: self.delivery.delivered,
                 refused: self.delivery.refused,

@@ -51,6 +51,25 @@ fn what_comes_together_is_judged_together() {
 }
 
 #[test]
+fn readings_wait_for_each_other_and_events_for_nothing() {
+    let mut bench = Bench::new("").started();
+    bench.run(seconds(5.0));
+    let before = bench.published().own.judgements;
+    // As sources of one cadence come: one after the other.
+    for source in [Source::Rdma, Source::Network, Source::Gpu] {
+        bench.read(source);
+        bench.run(seconds(0.04));
+    }
+    assert_eq!(bench.published().own.judgements, before);
+    bench.run(seconds(0.1));
+    assert_eq!(bench.published().own.judgements, before + 1);
+    bench.run(seconds(1.0));
+    bench.log(vec![event(1)], 1);
+    bench.round();
+    assert_eq!(bench.published().own.judgements, before + 2);
+}
+
+#[test]
 fn lines_that_mean_nothing_cost_no_judgement() {
     let mut bench = Bench::new("").started();
     let before = bench.published().own.judgements;
@@ -109,6 +128,33 @@ fn a_link_that_goes_down_is_raised_confirmed_and_cleared() {
             "Cleared rdma.port-down"
         ]
     );
+}
+
+#[test]
+fn the_snapshot_that_is_served_gives_the_same_judgement_elsewhere() {
+    let mut bench = Bench::new("").started();
+    assert!(
+        bench
+            .published()
+            .whole_snapshot()
+            .expect("read")
+            .previous
+            .is_none()
+    );
+    bench.run(seconds(100.0));
+    let published = bench.published();
+    let whole = published.whole_snapshot().expect("read");
+    let previous = whole.previous.as_ref().expect("a sample before");
+    assert!((30.0..=120.0).contains(&previous.elapsed_seconds.get()));
+    let platform = Node::good().platform;
+    let again = cupel_health::evaluate(&whole, platform.as_ref(), &Default::default());
+    assert_eq!(again.coverage, published.status.coverage);
+    let rates = again
+        .coverage
+        .skipped
+        .iter()
+        .filter(|not_run| not_run.reason == "one-sample");
+    assert_eq!(rates.count(), 0);
 }
 
 #[test]
