@@ -306,3 +306,79 @@ fn a_worker_that_dies_costs_its_gpu_and_the_others_go_on() -> Result<()> {
     assert!(!result.counters.is_empty());
     Ok(())
 }
+
+/// The errors that a committed schema finds in a document.
+fn misfits(schema: &str, text: &str) -> Result<Vec<String>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schemas");
+    let committed = std::fs::read_to_string(folder.join(format!("{schema}.schema.json")))?;
+    let validator = jsonschema::validator_for(&serde_json::from_str(&committed)?)?;
+    let json = serde_json::from_str(text)?;
+    Ok(validator
+        .iter_errors(&json)
+        .map(|error| error.to_string())
+        .collect())
+}
+
+#[test]
+fn a_clean_run_on_eight_gpus_passes_fits_its_schema_and_can_be_compared_and_shown() -> Result<()> {
+    let server = server()?;
+    let run = |name: &str| -> Result<String> {
+        let reports = server.directory().join(name).to_string_lossy().into_owned();
+        let ran = server.cupel(&[
+            "burn-in",
+            "--yes",
+            "--for",
+            "2s",
+            "--memory-share",
+            "1%",
+            "--output",
+            "json",
+            "--only",
+            "cpu,memory-bandwidth,gpu-host-links,gpu-memory,gpu-links,gpu-all-reduce",
+            "--report",
+            &reports,
+        ])?;
+        assert_eq!(ran.code(), 0, "{} {}", ran.stdout, ran.stderr);
+        assert_eq!(misfits("burn-in", &ran.stdout)?, Vec::<String>::new());
+        let result: BurnInResult = serde_json::from_str(&ran.stdout)?;
+        assert_eq!(result.verdict, Outcome::Pass);
+        assert_eq!(result.detector, Detector::Proven);
+        assert!(result.peers.iter().any(|peers| peers.members.len() == 8));
+        // All eight at once, and the host beside them.
+        let memory: Vec<_> = result
+            .stages
+            .iter()
+            .filter(|stage| stage.name.to_string().starts_with("gpu-memory/"))
+            .collect();
+        assert_eq!(memory.len(), 8);
+        assert!(
+            memory.iter().all(|stage| stage.beside.len() >= 7),
+            "{memory:#?}"
+        );
+        Ok(format!("{reports}/burn-in.json"))
+    };
+    let (a, b) = (run("a")?, run("b")?);
+    let ran = server.cupel(&["burn-in", "compare", &a, &b, "--output", "json"])?;
+    assert_eq!(ran.code(), 0, "{}", ran.stderr);
+    assert_eq!(
+        misfits("burn-in-comparison", &ran.stdout)?,
+        Vec::<String>::new()
+    );
+    let ran = server.cupel(&["burn-in", "compare", &a, &b])?;
+    assert!(
+        ran.stdout.contains("gpu-memory/gpu7: pass, then pass"),
+        "{}",
+        ran.stdout
+    );
+    let ran = server.cupel(&["burn-in", "page", &a])?;
+    assert!(ran.stdout.starts_with("<!DOCTYPE html>"), "{}", ran.stderr);
+    for part in ["<svg", "What ran when", "PASS", "GPU 7", "Schedule"] {
+        assert!(ran.stdout.contains(part), "{part}");
+    }
+    for outside in ["<script", "http://", "https://", "src="] {
+        assert!(!ran.stdout.contains(outside), "{outside}");
+    }
+    let ran = server.cupel(&["burn-in", "page", "/nonexistent.json"])?;
+    assert_eq!(ran.code(), 2, "{}", ran.stderr);
+    Ok(())
+}
