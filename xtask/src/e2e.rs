@@ -23,7 +23,7 @@ pub struct Options {
 }
 
 /// What the machines run.
-const BUILT: &[&str] = &["cupel", "cupel-inventory"];
+pub const BUILT: &[&str] = &["cupel", "cupel-inventory", "cupel-machines"];
 
 /// Runs scenarios.
 pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {

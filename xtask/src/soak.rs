@@ -7,6 +7,7 @@
 
 mod fleet;
 mod fuzz;
+mod machines;
 mod overhead;
 mod report;
 mod timing;
@@ -65,6 +66,8 @@ enum Kind {
     Ingest,
     /// What the service costs, beside prometheus-node-exporter
     Overhead,
+    /// Booted machines: power cuts, slow failures, network away, disk full
+    Machines,
 }
 
 /// What came of a job.
@@ -137,6 +140,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
         soak.take(&format!("overhead, every {every} s for {time} s"), || {
             overhead::measure(workspace, every, Duration::from_secs(time))
         })?;
+    }
+    if wanted(Kind::Machines) {
+        machines::run(workspace, &mut soak)?;
     }
     if wanted(Kind::Fuzz) {
         fuzz::run(

@@ -69,8 +69,13 @@ pub fn start(program: &Path, args: &[String], log: &Path) -> Result<Child> {
 /// It is not there, fails, or does not end within `limit`.
 pub fn run(name: &str, args: &[String], log: &Path, limit: Duration) -> Result<()> {
     let program = find(name).with_context(|| format!("no {name} here"))?;
+    to_its_end(&program, args, log, limit)
+}
+
+fn to_its_end(program: &Path, args: &[String], log: &Path, limit: Duration) -> Result<()> {
+    let name = program.display();
     let began = Instant::now();
-    let mut child = start(&program, args, log)?;
+    let mut child = start(program, args, log)?;
     loop {
         if let Some(status) = child.try_wait()? {
             if status.success() {
@@ -85,6 +90,18 @@ pub fn run(name: &str, args: &[String], log: &Path, limit: Duration) -> Result<(
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// What a program writes to its standard output.
+///
+/// # Errors
+/// As [`run`].
+pub fn said(program: &Path, args: &[&str], limit: Duration) -> Result<String> {
+    let directory = tempfile::tempdir()?;
+    let log = directory.path().join("said");
+    let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+    to_its_end(program, &args, &log, limit)?;
+    std::fs::read_to_string(&log).with_context(|| format!("read what {} said", program.display()))
 }
 
 /// The last lines of a log.

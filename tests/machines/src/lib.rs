@@ -10,8 +10,10 @@
 pub mod host;
 mod image;
 mod machine;
+mod release;
 pub mod scenarios;
 mod wire;
 
 pub use image::{Image, Prepared, prepare};
 pub use machine::{Drive, Hardware, Machine, Ran, Started};
+pub use release::{Release, Releases, Wrong};

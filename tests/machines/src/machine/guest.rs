@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::wire::Wire;
 
-/// Longest that the agent may take to answer: an emulated processor that has everything to do.
+/// How long an answer of the agent is waited for: an emulated processor that has everything to do.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a command that runs is asked after.
@@ -74,13 +74,19 @@ pub struct Started {
 pub struct Guest {
     wire: Wire,
     syncs: u64,
+    /// How long an answer is waited for.
+    pub patience: Duration,
 }
 
 impl Guest {
     /// Connects to the port; the guest may not be there yet.
     pub fn connect(path: &Path) -> Result<Self> {
         let wire = Wire::connect(path, "the guest's port", PATIENCE)?;
-        Ok(Self { wire, syncs: 0 })
+        Ok(Self {
+            wire,
+            syncs: 0,
+            patience: PATIENCE,
+        })
     }
 
     /// Waits until the agent runs.
@@ -104,8 +110,11 @@ impl Guest {
     fn call(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         self.wire
             .send(&json!({ "execute": command, "arguments": arguments }))?;
-        let Some(said) = self.wire.next(Instant::now() + PATIENCE)? else {
-            bail!("the guest's agent does not answer {command} within {PATIENCE:?}");
+        let Some(said) = self.wire.next(Instant::now() + self.patience)? else {
+            bail!(
+                "the guest's agent does not answer {command} within {:?}",
+                self.patience
+            );
         };
         if let Some(error) = said.get("error") {
             bail!("the guest's agent: {command}: {error}");

@@ -4,7 +4,15 @@
 //! - A scenario makes its own machines and leaves nothing behind.
 //! - Machines are driven as an administrator would: by the documented commands.
 
+mod burn_in;
+mod disk;
+mod install;
+mod installed;
+mod power;
+mod reports;
 mod seen;
+mod upgrade;
+mod watchdog;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,6 +21,7 @@ use anyhow::{Context as _, Result};
 
 use crate::image::{Image, Prepared, prepare};
 use crate::machine::{Hardware, Machine};
+use crate::release::Releases;
 
 /// What came of a scenario.
 #[derive(Clone, Debug)]
@@ -37,17 +46,75 @@ pub struct Scenario {
 }
 
 /// All of them, in the order in which they make sense.
-pub const ALL: &[Scenario] = &[Scenario {
-    name: "seen",
-    about: "inspect and check see the server's strings, drive, controller and adapter",
-    short: true,
-    run: seen::run,
-}];
+pub const ALL: &[Scenario] = &[
+    Scenario {
+        name: "seen",
+        about: "inspect and check see the server's strings, drive, controller and adapter",
+        short: true,
+        run: seen::run,
+    },
+    Scenario {
+        name: "install",
+        about: "from nothing to a service that comes up by itself, and back to nothing",
+        short: true,
+        run: install::run,
+    },
+    Scenario {
+        name: "watchdog",
+        about: "a service that is stuck is started again",
+        short: true,
+        run: watchdog::run,
+    },
+    Scenario {
+        name: "upgrade",
+        about: "a good version stays, a bad one is refused or put back, and rollback goes back",
+        short: true,
+        run: upgrade::run,
+    },
+    Scenario {
+        name: "power-cut",
+        about: "the power goes while a new version is on probation",
+        short: true,
+        run: power::one,
+    },
+    Scenario {
+        name: "slow-failures",
+        about: "versions that hang, or cannot be reached over their socket, are put back",
+        short: false,
+        run: upgrade::slow,
+    },
+    Scenario {
+        name: "power-cuts",
+        about: "the power goes at 20 random moments of upgrades",
+        short: false,
+        run: power::many,
+    },
+    Scenario {
+        name: "network-cut",
+        about: "ten minutes without network, with faults and a clock set back: all arrives, once",
+        short: false,
+        run: reports::run,
+    },
+    Scenario {
+        name: "disk-full",
+        about: "the node's disk is full, then freed: a finding made meanwhile is kept",
+        short: false,
+        run: disk::run,
+    },
+    Scenario {
+        name: "burn-in",
+        about: "a burn-in outlives the service's restart, and an upgrade is refused meanwhile",
+        short: false,
+        run: burn_in::run,
+    },
+];
 
 /// What scenarios work with.
 pub struct Bench {
     image: Image,
     cupel: PathBuf,
+    impostor: PathBuf,
+    releases: Releases,
 }
 
 impl Bench {
@@ -62,10 +129,18 @@ impl Bench {
             Some(path) => PathBuf::from(path),
             None => cupel_fleet::program("cupel")?,
         };
-        Ok(match prepare()? {
-            Prepared::Ready(image) => Prepared::Ready(Self { image, cupel }),
-            Prepared::Skipped(why) => Prepared::Skipped(why),
-        })
+        let image = match prepare()? {
+            Prepared::Ready(image) => image,
+            Prepared::Skipped(why) => return Ok(Prepared::Skipped(why)),
+        };
+        let impostor = cupel_fleet::program("cupel-machines-impostor")?;
+        let releases = Releases::of(&cupel, &impostor)?;
+        Ok(Prepared::Ready(Self {
+            image,
+            cupel,
+            impostor,
+            releases,
+        }))
     }
 
     /// A new machine.
