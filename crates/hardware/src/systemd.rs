@@ -279,3 +279,201 @@ async fn number(
 ) -> zbus::Result<u32> {
     u32::try_from(property(bus, path, interface, name).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// systemd as far as it is asked, on its own socket.
+    struct Played(Arc<Mutex<Vec<String>>>);
+
+    fn job() -> OwnedObjectPath {
+        OwnedObjectPath::try_from("/org/freedesktop/systemd1/job/1").expect("path")
+    }
+
+    impl Played {
+        fn note(&self, said: String) {
+            self.0.lock().expect("asked").push(said);
+        }
+    }
+
+    #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
+    impl Played {
+        fn reload(&self) {
+            self.note("reload".to_owned());
+        }
+
+        fn start_unit(&self, name: &str, mode: &str) -> OwnedObjectPath {
+            self.note(format!("start {name} {mode}"));
+            job()
+        }
+
+        fn restart_unit(&self, name: &str, mode: &str) -> OwnedObjectPath {
+            self.note(format!("restart {name} {mode}"));
+            job()
+        }
+
+        fn reset_failed_unit(&self, name: &str) -> zbus::fdo::Result<()> {
+            Err(zbus::fdo::Error::Failed(format!("{name} is not loaded")))
+        }
+
+        fn load_unit(&self, _name: &str) -> OwnedObjectPath {
+            OwnedObjectPath::try_from("/org/freedesktop/systemd1/unit/a").expect("path")
+        }
+
+        #[expect(clippy::type_complexity, reason = "systemd's own row")]
+        fn list_units_by_patterns(
+            &self,
+            states: Vec<String>,
+            patterns: Vec<String>,
+        ) -> Vec<(
+            String,
+            String,
+            String,
+            String,
+            String,
+            String,
+            OwnedObjectPath,
+            u32,
+            String,
+            OwnedObjectPath,
+        )> {
+            assert!(states.is_empty());
+            let text = |text: &str| text.to_owned();
+            let row = |name: &str| {
+                let own = text("");
+                let active = text("active");
+                let running = text("running");
+                let loaded = text("loaded");
+                (
+                    text(name),
+                    own.clone(),
+                    loaded,
+                    active,
+                    running,
+                    own.clone(),
+                    job(),
+                    0,
+                    own,
+                    job(),
+                )
+            };
+            patterns.iter().map(|pattern| row(pattern)).collect()
+        }
+    }
+
+    struct Unit;
+
+    #[zbus::interface(name = "org.freedesktop.systemd1.Unit")]
+    impl Unit {
+        #[zbus(property)]
+        fn active_state(&self) -> String {
+            "activating".to_owned()
+        }
+
+        #[zbus(property)]
+        fn sub_state(&self) -> String {
+            "auto-restart".to_owned()
+        }
+    }
+
+    struct Service;
+
+    #[zbus::interface(name = "org.freedesktop.systemd1.Service")]
+    impl Service {
+        #[zbus(property)]
+        fn result(&self) -> String {
+            "watchdog".to_owned()
+        }
+
+        #[zbus(property, name = "MainPID")]
+        fn main_pid(&self) -> u32 {
+            17
+        }
+
+        #[zbus(property, name = "NRestarts")]
+        fn restarts(&self) -> u32 {
+            3
+        }
+    }
+
+    /// Serves until the test ends; gives a manager that asks it.
+    fn manager(directory: &std::path::Path) -> (Manager, Arc<Mutex<Vec<String>>>) {
+        let path = directory.join("private");
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("socket");
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let told = Arc::clone(&asked);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (stream, told) = (stream.expect("stream"), Arc::clone(&told));
+                std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build()
+                        .expect("runtime");
+                    runtime.block_on(async {
+                        let unit = "/org/freedesktop/systemd1/unit/a";
+                        let built = zbus::connection::Builder::unix_stream(stream)
+                            .server(zbus::Guid::generate())
+                            .p2p()
+                            .serve_at(OBJECT, Played(told))
+                            .serve_at(unit, Unit)
+                            .serve_at(unit, Service)
+                            .build()
+                            .await;
+                        let _kept = built.expect("server");
+                        std::future::pending::<()>().await;
+                    });
+                });
+            }
+        });
+        let manager = Manager {
+            root: Root::live(),
+            door: Door::Direct(format!("unix:path={}", path.display())),
+        };
+        (manager, asked)
+    }
+
+    #[test]
+    fn systemd_is_asked_and_told_without_a_message_bus() {
+        let directory = tempfile::tempdir().expect("directory");
+        let (manager, asked) = manager(directory.path());
+        manager.reload().expect("reload");
+        manager.job(Job::Restart, "cupel.service").expect("restart");
+        manager.job(Job::Start, "a.service").expect("start");
+        assert_eq!(
+            *asked.lock().expect("asked"),
+            [
+                "reload",
+                "restart cupel.service replace",
+                "start a.service replace"
+            ]
+        );
+        let refused = manager.reset_failed("a.service").expect_err("refused");
+        assert!(
+            refused.to_string().contains("a.service is not loaded"),
+            "{refused}"
+        );
+        let service = manager.service("a.service").expect("service");
+        let expected = ServiceState {
+            active_state: "activating".to_owned(),
+            sub_state: "auto-restart".to_owned(),
+            result: "watchdog".to_owned(),
+            main_pid: 17,
+            restarts: 3,
+        };
+        assert_eq!(service, expected);
+        let units = manager.matching(&["cupel-burn-in-*"]).expect("units");
+        assert_eq!(units[0].name, "cupel-burn-in-*");
+        assert_eq!(units[0].active_state, "active");
+    }
+
+    #[test]
+    fn a_directory_that_stands_for_a_machine_has_no_systemd() {
+        let directory = tempfile::tempdir().expect("directory");
+        let root = Root::at(directory.path()).expect("root");
+        assert!(matches!(Manager::find(&root), Err(SystemdError::NotLive)));
+    }
+}
