@@ -19,6 +19,7 @@ pub mod exit;
 pub mod gather;
 pub mod install;
 mod journal;
+mod json;
 mod logging;
 pub mod metrics;
 pub mod output;

@@ -14,6 +14,8 @@ use anstyle::Style;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::json;
+
 /// How results are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -111,10 +113,8 @@ impl Output {
         if self.closed {
             return Ok(());
         }
-        // Always through memory: one copy of what writes a document in this program, not one for
-        // each thing that is written to.
         let json = match format {
-            Format::Json | Format::Text => serde_json::to_vec_pretty(value),
+            Format::Json | Format::Text => json::pretty(value),
             Format::Jsonl => serde_json::to_vec(value),
         };
         let result = json

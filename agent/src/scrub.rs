@@ -57,7 +57,7 @@ const SHORTEST_INSIDE: usize = 6;
 /// # Errors
 /// Only when a snapshot does not survive its own JSON, which would be a defect of Cupel.
 pub fn scrub(snapshot: &Snapshot) -> serde_json::Result<Snapshot> {
-    let mut json = serde_json::to_value(snapshot)?;
+    let mut json = crate::json::value(snapshot)?;
     let mut names = Names::default();
     names.collect(&json, None);
     let mut pseudonyms = Pseudonyms::new();

@@ -108,7 +108,7 @@ pub fn remember(directory: &Path, node: Option<&str>, parts: Vec<RememberedPart>
         node: node.map(str::to_owned),
         parts,
     };
-    let result = serde_json::to_vec_pretty(&parts)
+    let result = crate::json::pretty(&parts)
         .map_err(io::Error::from)
         .and_then(|mut json| {
             json.push(b'\n');

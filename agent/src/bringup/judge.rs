@@ -150,7 +150,7 @@ pub fn write(directory: &Path, report: &BringupReport) -> anyhow::Result<Vec<Pat
         )
     };
     std::fs::create_dir_all(directory).with_context(advice)?;
-    let mut json = serde_json::to_vec_pretty(report).with_context(advice)?;
+    let mut json = crate::json::pretty(report).with_context(advice)?;
     json.push(b'\n');
     let files = [
         (directory.join("bringup.json"), json),

@@ -8,6 +8,7 @@ use cupel_model::Snapshot;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::gather::{self, SourceArgs};
+use crate::json;
 use crate::output::Format;
 use crate::scrub::scrub;
 use crate::state::replace;
@@ -96,7 +97,7 @@ fn default_name(snapshot: &Snapshot) -> PathBuf {
 fn encode(snapshot: &Snapshot, file: &Path) -> anyhow::Result<Vec<u8>> {
     let compressed = file.extension().is_some_and(|extension| extension == "zst");
     if !compressed {
-        let mut json = serde_json::to_vec_pretty(snapshot)?;
+        let mut json = json::pretty(snapshot)?;
         json.push(b'\n');
         return Ok(json);
     }

@@ -4,6 +4,7 @@ use cupel_model::Snapshot;
 use serde_json::Value;
 
 use super::Section;
+use crate::json;
 use crate::output::printable;
 
 /// Most reasons that are listed.
@@ -15,7 +16,7 @@ pub(super) fn section(snapshot: &Snapshot) -> Section {
         section.note(printable(&format!("{}: {}", problem.source, problem.why)).into_owned());
     }
     let mut failed = Vec::new();
-    if let Ok(Value::Object(mut json)) = serde_json::to_value(snapshot) {
+    if let Ok(Value::Object(mut json)) = json::value(snapshot) {
         json.remove("previous");
         walk(&Value::Object(json), &mut String::new(), &mut failed);
     }

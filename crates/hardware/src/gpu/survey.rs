@@ -34,11 +34,11 @@ fn lacking<T: Default + Serialize + DeserializeOwned>(lack: Lack, why: &str) -> 
     let unread = json!(Reading::<()>::default());
     let reason = json!(lack.reading::<()>(why));
     serde_json::to_value(T::default())
-        .map(|mut value| {
+        .and_then(|mut value| {
             replace(&mut value, &unread, &reason);
-            value
+            // As an answer of the worker is read, not in a way of its own.
+            serde_json::from_slice(&serde_json::to_vec(&value)?)
         })
-        .and_then(serde_json::from_value)
         .unwrap_or_default()
 }
 

@@ -176,10 +176,11 @@ pub fn documents(package: &Package) -> anyhow::Result<Vec<File>> {
          The program is linked statically. Its parts, with version and licence of\n \
          each, are listed in {name}.cdx.json.gz.\n\n\
          Files: *\n\
-         Copyright: the authors of Cupel\n\
+         Copyright: {} the authors of Cupel\n\
          License: Apache-2.0\n \
          On Debian systems, the full text of this licence is in\n \
-         /usr/share/common-licenses/Apache-2.0.\n"
+         /usr/share/common-licenses/Apache-2.0.\n",
+        date.strftime("%Y")
     );
     // A static program is what Cupel is for: it runs where nothing else is installed.
     let overrides = format!(

@@ -27,7 +27,7 @@ pub fn write(package: &Package) -> anyhow::Result<Vec<u8>> {
         &package.version,
         "Apache-2.0",
         package.architecture.name(),
-        &package.summary,
+        &capitalized(&package.summary),
     );
     builder
         .using_config(config)
@@ -69,6 +69,15 @@ pub fn write(package: &Package) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     builder.build()?.write(&mut bytes)?;
     Ok(bytes)
+}
+
+/// As a summary begins there.
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 /// Scripts that rpm runs. `$1` is how many of the package there will be.
