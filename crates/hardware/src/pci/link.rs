@@ -4,7 +4,8 @@
 //! - A device that no longer answers reads all ones: `Unknown` speed, and 63 or 255 lanes by
 //!   kernel version. That is failed.
 //! - A function without a link of its own (integrated, or virtual) reads zeros: `Unknown` speed and
-//!   0 lanes. So does a port with nothing below it. That is absent.
+//!   0 lanes; of what it could have at most the kernel then says `Unknown` and 255. So does a port
+//!   with nothing below it say 0 lanes. That is absent.
 
 use cupel_model::Reading;
 use cupel_model::units::GigatransfersPerSecond;
@@ -27,7 +28,14 @@ pub(super) fn read(
     which: &str,
 ) -> (Reading<GigatransfersPerSecond>, Reading<u32>) {
     let (speed_file, width_file) = (format!("{which}_link_speed"), format!("{which}_link_width"));
-    let lanes = at.number::<u32>(&width_file);
+    let mut lanes = at.number::<u32>(&width_file);
+    // The kernel's own "unknown", and not all ones from a device that is gone: that has those now.
+    if which == "max"
+        && lanes.get() == Some(255)
+        && at.number::<u32>("current_link_width").get() == Some(0)
+    {
+        lanes = Reading::Value(0);
+    }
     let gone = |file: &str, said: &str| {
         format!(
             "{}: the kernel says {said}: the device does not answer",
@@ -72,6 +80,25 @@ mod tests {
         tree.file("/d/current_link_width", width);
         let root = tree.root();
         read(&Attributes::new(&root, "/d"), "current")
+    }
+
+    #[test]
+    fn what_an_integrated_device_could_have_at_most_is_absent() {
+        let most = |current_width: &str| {
+            let tree = Tree::new();
+            tree.file("/d/current_link_width", current_width);
+            tree.file("/d/max_link_speed", "Unknown\n");
+            tree.file("/d/max_link_width", "255\n");
+            let root = tree.root();
+            read(&Attributes::new(&root, "/d"), "max")
+        };
+        let (speed, width) = most("0\n");
+        assert!(matches!(speed, Reading::Absent(_)), "{speed:?}");
+        assert!(matches!(width, Reading::Absent(_)), "{width:?}");
+        for gone in ["63\n", "255\n"] {
+            let (speed, width) = most(gone);
+            assert!(speed.is_failed() && width.is_failed(), "{gone}");
+        }
     }
 
     #[test]
