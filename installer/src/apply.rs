@@ -133,7 +133,14 @@ impl<'a> Applier<'a> {
     /// # Errors
     /// [`InstallError`]; then the old version runs on.
     pub fn upgrade(mut self, plan: &Plan) -> Result<Version, InstallError> {
-        self.all(&plan.steps)?;
+        if let Err(error) = self.all(&plan.steps) {
+            if !matches!(error, InstallError::PowerCut(_)) {
+                self.journal.doing = None;
+                // What went wrong is told; a journal that cannot be written says nothing new.
+                let _ = self.journal.save(self.disk);
+            }
+            return Err(error);
+        }
         self.written()
     }
 

@@ -72,7 +72,7 @@ fn a_version_that_fails_its_self_test_is_never_switched_to() {
     let (versions, unfinished) = contents::present(&server.disk());
     assert_eq!((versions.len(), unfinished.len()), (1, 0));
     let (before, after) = (before.expect("journal"), server.journal().expect("journal"));
-    assert_eq!(before.state, after.state);
+    assert_eq!(before, after);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod end;
 mod faults;
 mod findings;
 mod hook;
+mod journal;
 mod log;
 mod node;
 #[path = "../chaos/disk.rs"]
