@@ -5,6 +5,7 @@
 //! - The report is written anew after each job; it holds what was run and nothing else.
 //! - A tool that is missing is said, and its jobs are reported as not run.
 
+mod drivers;
 mod fleet;
 mod fuzz;
 mod machines;
@@ -66,6 +67,8 @@ enum Kind {
     Ingest,
     /// What the service costs, beside prometheus-node-exporter
     Overhead,
+    /// NVIDIA's own driver libraries without a GPU, in roots of three releases of Debian
+    Drivers,
     /// Booted machines: power cuts, slow failures, network away, disk full
     Machines,
 }
@@ -140,6 +143,13 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
         soak.take(&format!("overhead, every {every} s for {time} s"), || {
             overhead::measure(workspace, every, Duration::from_secs(time))
         })?;
+    }
+    if wanted(Kind::Drivers) {
+        for suite in drivers::SUITES {
+            soak.take(&format!("driver libraries of {suite}"), || {
+                drivers::run(workspace, suite)
+            })?;
+        }
     }
     if wanted(Kind::Machines) {
         machines::run(workspace, &mut soak)?;

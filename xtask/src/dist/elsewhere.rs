@@ -23,13 +23,9 @@ pub struct Options {
     /// Debian's releases whose roots are made and tried
     #[arg(long, value_delimiter = ',', default_values = ["bullseye", "bookworm", "trixie"])]
     suites: Vec<String>,
-    /// Where Debian's packages are
-    #[arg(
-        long,
-        value_name = "URL",
-        default_value = "http://deb.debian.org/debian"
-    )]
-    mirror: String,
+    /// Where Debian's packages are; without it, where this machine's apt gets its own
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
 }
 
 /// Where the programs and what they are asked about are, from a root.
@@ -105,16 +101,19 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
         Ok(())
     };
     for suite in &options.suites {
-        let made = debian(workspace, suite, &options.mirror).and_then(|root| {
-            let at = gather(workspace, &root.join(INSIDE), here, &files)?;
-            Ok((
-                Place::Root {
-                    at: root,
-                    proc: true,
-                },
-                at,
-            ))
-        });
+        let from = options.mirror.clone().map_or_else(|| mirror(workspace), Ok);
+        let made = from
+            .and_then(|mirror| debian(workspace, suite, &mirror))
+            .and_then(|root| {
+                let at = gather(workspace, &root.join(INSIDE), here, &files)?;
+                Ok((
+                    Place::Root {
+                        at: root,
+                        proc: true,
+                    },
+                    at,
+                ))
+            });
         take(suite, made)?;
     }
     let empty = scratch.join("empty");
@@ -324,8 +323,24 @@ fn root_only() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where this machine's apt gets its packages.
+pub fn mirror(workspace: &Workspace) -> anyhow::Result<String> {
+    let args = [
+        "indextargets",
+        "--format",
+        "$(REPO_URI)",
+        "Created-By: Packages",
+    ];
+    let told = process::output(Path::new("apt-get"), &args, &[], &workspace.root)?;
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    text.lines()
+        .find(|uri| uri.trim_end_matches('/').ends_with("/debian"))
+        .map(str::to_owned)
+        .context("apt has no mirror of Debian here; name one with --mirror")
+}
+
 /// The root of a release of Debian, made where there is none yet.
-fn debian(workspace: &Workspace, suite: &str, mirror: &str) -> anyhow::Result<PathBuf> {
+pub fn debian(workspace: &Workspace, suite: &str, mirror: &str) -> anyhow::Result<PathBuf> {
     root_only()?;
     let roots = workspace.target.join("dist-build/roots");
     let root = roots.join(suite);

@@ -74,8 +74,7 @@ fn fan(gpu: &Gpu<'_>) -> Reading<Percent> {
     let told = gpu
         .wrapped(call, |device| device.fan_speed(0))
         .map_err(|refusal| Refusal {
-            unsupported: refusal.unsupported
-                || refusal.code == Some(codes::INVALID_ARGUMENT),
+            unsupported: refusal.unsupported || refusal.code == Some(codes::INVALID_ARGUMENT),
             ..refusal
         });
     finite(

@@ -2,13 +2,13 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cupel_fake_driver::models::Model;
 use cupel_fake_driver::state::State;
-use cupel_model::worker::{Answer, Ask, FromWorker, Request, read_frame, write_frame};
+use cupel_model::worker::{Answer, Ask, FromWorker, Request, WorkerError, read_frame, write_frame};
 use cupel_model::worker_burnin::{
     BurnAnswer, BurnAsk, BurnJob, BurnOutcome, BurnProgress, BurnWork, Element, Operands,
 };
@@ -48,22 +48,34 @@ impl Worker {
         }
         state.write_beside(directory.path()).expect("state");
         let libraries = directory.path().to_owned();
-        Self::of(state, directory, libraries)
+        Self::of(state, directory, libraries, None)
     }
 
-    /// A worker that is given the libraries of another directory.
-    pub fn with_libraries(state: &State, libraries: &std::path::Path) -> Self {
+    /// A worker that is given the libraries of another directory; inside `root`, where there is one,
+    /// and then it is the worker that lies there.
+    pub fn with_libraries(state: &State, libraries: &Path, root: Option<&Path>) -> Self {
         let directory = tempfile::tempdir().expect("directory");
-        Self::of(state, directory, libraries.to_owned())
+        Self::of(state, directory, libraries.to_owned(), root)
     }
 
-    fn of(state: &State, directory: TempDir, libraries: PathBuf) -> Self {
+    fn of(state: &State, directory: TempDir, libraries: PathBuf, root: Option<&Path>) -> Self {
         let (mut socket, theirs) = UnixStream::pair().expect("socket");
         socket
             .set_read_timeout(Some(Duration::from_secs(60)))
             .expect("timeout");
         #[expect(clippy::disallowed_methods, reason = "this test plays the agent")]
-        let child = Command::new(env!("CARGO_BIN_EXE_cupel-gpu-worker"))
+        let mut command = match root {
+            None => Command::new(env!("CARGO_BIN_EXE_cupel-gpu-worker")),
+            Some(_) => Command::new("unshare"),
+        };
+        if let Some(root) = root {
+            // The library looks at /proc.
+            command
+                .args(["--mount", "--mount-proc", "--root"])
+                .arg(root)
+                .arg("/cupel-gpu-worker");
+        }
+        let child = command
             .stdin(OwnedFd::from(theirs))
             .stderr(Stdio::inherit())
             .spawn()
@@ -82,20 +94,34 @@ impl Worker {
 
     /// One request and its answer.
     pub fn ask(&mut self, ask: BurnAsk) -> BurnAnswer {
+        match self.answer(Ask::Burn(ask)) {
+            Ok(Answer::Burn(answer)) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Opens NVML; what it says.
+    pub fn open_nvml(&mut self) -> Result<Answer, WorkerError> {
+        self.answer(Ask::Open {
+            library: self
+                .libraries
+                .join("libnvidia-ml.so.1")
+                .display()
+                .to_string(),
+            skip: Vec::new(),
+        })
+    }
+
+    fn answer(&mut self, ask: Ask) -> Result<Answer, WorkerError> {
         let id = self.next;
         self.next += 1;
-        let ask = Ask::Burn(ask);
         write_frame(&mut self.socket, &Request { id, ask }).expect("request");
-        match read_frame(&mut self.socket).expect("answer") {
-            Some(FromWorker::Answer {
-                result: Ok(answer), ..
-            }) => {
-                let Answer::Burn(answer) = *answer else {
-                    panic!("{answer:?}");
-                };
-                answer
+        loop {
+            match read_frame(&mut self.socket).expect("answer") {
+                Some(FromWorker::Answer { result, .. }) => return result.map(|answer| *answer),
+                Some(FromWorker::Calling { .. }) => {}
+                other => panic!("{other:?}"),
             }
-            other => panic!("{other:?}"),
         }
     }
 
