@@ -11,6 +11,37 @@ use sha2::{Digest as _, Sha256};
 /// Before the code, so that no other program's hash of that word is the same.
 const SALT: &str = "cupel finding ";
 
+/// Code of the record of an upgrade that was kept.
+pub const ACCEPTED: &str = "upgrade.accepted";
+
+/// Code of the record of an upgrade that did not begin.
+pub const NOT_BEGUN: &str = "upgrade.not-begun";
+
+/// Code of the record of an upgrade that was taken back.
+pub const REVERTED: &str = "upgrade.reverted";
+
+/// What the catalogue says of upgrades: code, subject, text.
+const UPGRADES: [(&str, &str, &str); 3] = [
+    (
+        ACCEPTED,
+        "A new version of Cupel runs",
+        "It was watched for its probation and found well. 'cupel rollback' goes back to\n\
+         @VERSION_FROM@.",
+    ),
+    (
+        NOT_BEGUN,
+        "An upgrade of Cupel did not begin",
+        "@VERSION_FROM@ runs on. When what is named above is over, run 'cupel upgrade' again.",
+    ),
+    (
+        REVERTED,
+        "A new version of Cupel was put back",
+        "@VERSION_TO@ did not become healthy, or took the machine down with it.\n\
+         @VERSION_FROM@ runs. See 'journalctl -u cupel.service' for what the new version said,\n\
+         and do not push it to other nodes.",
+    ),
+];
+
 /// The `MESSAGE_ID` of findings with this code: 32 hexadecimal digits, in the form of a UUID of
 /// version 4, as systemd wants its ids.
 pub fn message_id(code: &str) -> String {
@@ -41,6 +72,12 @@ pub fn text() -> String {
             paragraphs(&known.why),
             paragraphs(&known.remedy),
             known.code,
+        ));
+    }
+    for (code, subject, what) in UPGRADES {
+        text.push_str(&format!(
+            "\n-- {}\nSubject: {code}: {subject}\nDefined-By: Cupel\n\n@MESSAGE@\n\n{what}\n",
+            message_id(code),
         ));
     }
     text

@@ -1,5 +1,5 @@
-//! What happens to a finding, in systemd's journal, with fields that can be searched for:
-//! `journalctl CODE=gpu.off-bus`, `journalctl SERIAL=…`, and `-x` for what it means.
+//! What happens to a finding, and what came of an upgrade, in systemd's journal, with fields that can
+//! be searched for: `journalctl CODE=gpu.off-bus`, `journalctl SERIAL=…`, and `-x` for what it means.
 //!
 //! # Invariants
 //! - One record each change; its message id is the code's ([`crate::catalog`]).
@@ -11,11 +11,12 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
+use cupel_installer::journal::{Ended, Outcome};
 use cupel_model::Severity;
 use cupel_model::wire::{ChangeKind, FindingChange};
 use tokio::sync::broadcast;
 
-use crate::catalog::message_id;
+use crate::catalog::{ACCEPTED, NOT_BEGUN, REVERTED, message_id};
 use crate::output::printable;
 use crate::render::words::{place, word};
 use crate::service::protocol::Happened;
@@ -56,6 +57,28 @@ where
         if let Err(error) = socket.send_to(&record(&change), &path) {
             tracing::info!("a change is not in the journal: {error}");
         }
+    }
+}
+
+/// Tells the journal at `path` what came of an exchange of versions, in this sentence.
+pub fn exchanged(path: &Path, outcome: &Outcome, sentence: &str) {
+    let (code, priority) = match outcome.result {
+        Ended::Installed | Ended::Accepted => (ACCEPTED, "5"),
+        Ended::NotBegun => (NOT_BEGUN, "4"),
+        Ended::Reverted => (REVERTED, "3"),
+    };
+    let mut record = Record::default();
+    record.field("MESSAGE", sentence);
+    record.field("PRIORITY", priority);
+    record.field("SYSLOG_IDENTIFIER", "cupel");
+    record.field("MESSAGE_ID", &message_id(code));
+    record.field("CODE", code);
+    let from = outcome.from.as_ref().map_or("none", |from| from.as_str());
+    record.field("VERSION_FROM", from);
+    record.field("VERSION_TO", outcome.to.as_str());
+    let sent = UnixDatagram::unbound().and_then(|socket| socket.send_to(&record.0, path));
+    if let Err(error) = sent {
+        tracing::info!("the exchange is not in the journal: {error}");
     }
 }
 

@@ -8,7 +8,7 @@ use cupel_hardware::place::{self, Place};
 
 use crate::disk::Disk;
 use crate::journal::Journal;
-use crate::layout::{self, CURRENT, LIBRARY, LINKS, PROGRAM, PROVEN};
+use crate::layout::{self, CURRENT, LIBRARY, LINKS, PROGRAM};
 use crate::release::{Architecture, Key};
 use crate::system::System;
 use crate::version::Version;
@@ -64,8 +64,6 @@ pub struct Facts {
     pub journal: Result<Option<Journal>, String>,
     /// The version that runs.
     pub current: Option<Version>,
-    /// The last version that was found well.
-    pub proven: Option<Version>,
     /// Names that the installation needs and that something else has.
     pub foreign: Vec<String>,
     /// Configuration files that are there.
@@ -94,7 +92,6 @@ impl Facts {
             package: dpkg(disk).or_else(|| rpm(disk, system)),
             journal: Journal::load(&layout.at(layout::JOURNAL)).map_err(|error| error.to_string()),
             current: layout.linked(CURRENT),
-            proven: layout.linked(PROVEN),
             foreign,
             configured: configured
                 .into_iter()

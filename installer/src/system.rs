@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cupel_hardware::command::{self, CommandError, Limits};
 use cupel_hardware::systemd::{Job, Manager, ServiceState, SystemdError};
-use cupel_hardware::{Root, clock, node};
+use cupel_hardware::{Root, clock};
 use cupel_model::Timestamp;
 use serde::Deserialize;
 
@@ -50,8 +50,6 @@ pub enum SystemError {
 /// What the service says of itself: of its status, what every version has.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Answer {
-    /// Version of the program that answers.
-    pub cupel_version: String,
     /// When it last judged; `None` before the first time.
     pub judged_at: Option<Timestamp>,
 }
@@ -113,9 +111,6 @@ pub trait System {
 
     /// Time since boot, by a clock that never jumps.
     fn since_boot(&self) -> Duration;
-
-    /// In which boot this is.
-    fn boot(&self) -> Option<String>;
 
     /// Waits.
     fn sleep(&self, time: Duration);
@@ -216,10 +211,6 @@ impl System for Live {
 
     fn since_boot(&self) -> Duration {
         clock::since_boot()
-    }
-
-    fn boot(&self) -> Option<String> {
-        node::boot_id(&self.root).value().cloned()
     }
 
     fn sleep(&self, time: Duration) {

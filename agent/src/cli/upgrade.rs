@@ -13,7 +13,9 @@ use cupel_installer::{Applier, Architecture, Exchange, InstallError, Release, fa
 use crate::context::Context;
 use crate::exit::{Exit, Refused};
 use crate::install::{Machine, agree, follow, read, refused, sentence};
+use crate::journal;
 use crate::output::note;
+use crate::service::client;
 
 /// Longest signature, in bytes.
 const SIGNATURE: u64 = 16 * 1024;
@@ -64,8 +66,8 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let machine = Machine::of(context);
     match (&args.file, args.recover) {
         (Some(file), _) => upgrade(args, file, &machine, context),
-        (None, true) => recover(&machine),
-        (None, false) => step(&machine),
+        (None, true) => recover(&machine, context),
+        (None, false) => step(&machine, context),
     }
 }
 
@@ -138,7 +140,7 @@ pub fn end(outcome: &Outcome, context: &mut Context) -> anyhow::Result<Exit> {
     })
 }
 
-fn step(machine: &Machine) -> anyhow::Result<Exit> {
+fn step(machine: &Machine, context: &Context) -> anyhow::Result<Exit> {
     let until = std::time::Instant::now() + PATIENCE;
     let _lock = loop {
         match cupel_installer::Lock::take(&machine.disk) {
@@ -155,13 +157,17 @@ fn step(machine: &Machine) -> anyhow::Result<Exit> {
         .context("cannot carry out the exchange of versions")?;
     // A version that was put back is a bad version, not a bad run of this unit.
     if let Some(outcome) = outcome.filter(|outcome| Some(outcome) != before.as_ref()) {
-        note(&sentence(&outcome));
+        record(&outcome, context);
     }
     Ok(Exit::Fine)
 }
 
-fn recover(machine: &Machine) -> anyhow::Result<Exit> {
-    let _lock = machine.lock()?;
+fn recover(machine: &Machine, context: &Context) -> anyhow::Result<Exit> {
+    let _lock = match cupel_installer::Lock::take(&machine.disk) {
+        // The unit is started with the service too: whoever installs has nothing to be recovered.
+        Err(InstallError::Locked) => return Ok(Exit::Fine),
+        other => other?,
+    };
     let before = machine
         .journal()
         .ok()
@@ -172,7 +178,16 @@ fn recover(machine: &Machine) -> anyhow::Result<Exit> {
         .recover()
         .context("cannot bring the installation in order")?;
     if let Some(outcome) = outcome.filter(|outcome| Some(outcome) != before.as_ref()) {
-        note(&sentence(&outcome));
+        record(&outcome, context);
     }
     Ok(Exit::Fine)
+}
+
+/// Tells the journal with its fields; where there is none, standard error.
+fn record(outcome: &Outcome, context: &Context) {
+    let sentence = sentence(outcome);
+    match journal::beside(&client::path(&context.root)) {
+        Some(path) => journal::exchanged(&path, outcome, &sentence),
+        None => note(&sentence),
+    }
 }

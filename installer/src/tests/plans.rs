@@ -24,7 +24,6 @@ fn bare() -> Facts {
         package: None,
         journal: Ok(None),
         current: None,
-        proven: None,
         foreign: Vec::new(),
         configured: Vec::new(),
     }

@@ -202,7 +202,6 @@ impl System for Played {
     fn ask_service(&self) -> Result<Answer, String> {
         match &self.world().running {
             Some((_, Behaviour::Good | Behaviour::DiesLater)) => Ok(Answer {
-                cupel_version: "0".to_owned(),
                 judged_at: Some(Timestamp::EPOCH),
             }),
             _ => Err("no answer".to_owned()),
@@ -216,10 +215,6 @@ impl System for Played {
 
     fn since_boot(&self) -> Duration {
         self.world().now
-    }
-
-    fn boot(&self) -> Option<String> {
-        Some("boot".to_owned())
     }
 
     fn sleep(&self, time: Duration) {
