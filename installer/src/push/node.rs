@@ -176,7 +176,9 @@ impl Attempt<'_> {
             Err(source) => {
                 (self.log)(&source.to_string());
                 if let RemoteError::Failed { status: 4, said } = source {
-                    return Err(Failed::Refused(said));
+                    // It said so itself, perhaps below a plan.
+                    let why = said.rsplit("refused: ").next().unwrap_or(&said);
+                    return Err(Failed::Refused(why.to_owned()));
                 }
                 Err(Failed::Remote { what, source })
             }

@@ -34,7 +34,7 @@ node=$1; what=$2; shift 2
 case $what in
 status) test -e "$node/cupel" -a ! -e "$node/silent" && exit 1; exit 2 ;;
 install)
-    if [ -e "$node/refuses" ]; then echo "refused: a package owns it" >&2; exit 4; fi
+    if [ -e "$node/refuses" ]; then echo "a plan" >&2; echo "error: refused: a package owns it" >&2; exit 4; fi
     cp "$1" "$node/cupel"; echo "$@" > "$node/asked"
     while [ $# -gt 0 ]; do
         case $1 in --token-file) cp "$2" "$node/token"; stat -c %a "$2" > "$node/mode" ;; esac
@@ -136,7 +136,7 @@ fn each_node_gets_what_it_lacks_and_the_next_push_does_only_what_is_missing() {
         "cannot look at it: no connection: connect: timed out"
     );
     assert_eq!(results[4], Ok(Done::Installed));
-    let refused = Failed::Refused("refused: a package owns it".to_owned());
+    let refused = Failed::Refused("a package owns it".to_owned());
     assert_eq!(results[5], Err(refused));
     let silent = results[6]
         .as_ref()
