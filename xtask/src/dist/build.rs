@@ -318,3 +318,60 @@ pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     fs::copy(from, to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_how_to_get_it() {
+        let workspace = Workspace::find().expect("workspace");
+        let toolchain = |no_zig: Option<&str>, installed: &[String]| Toolchain {
+            workspace: &workspace,
+            directory: PathBuf::new(),
+            no_zig: no_zig.map(str::to_owned),
+            installed: installed.to_vec(),
+            paths: Vec::new(),
+            date: String::new(),
+        };
+        let (here, other) = match Architecture::here().expect("architecture") {
+            Architecture::X86_64 => (Architecture::X86_64, Architecture::Aarch64),
+            Architecture::Aarch64 => (Architecture::Aarch64, Architecture::X86_64),
+        };
+        let all = [here.musl(), here.gnu(), other.musl(), other.gnu()];
+        let complete = toolchain(None, &all);
+        assert!(complete.missing(other).is_empty());
+        assert!(complete.can_build(other).expect("told"));
+
+        let poor = toolchain(Some("ziglang: `python3 -m pip install ziglang`"), &all[..2]);
+        let missing = poor.missing(other);
+        assert_eq!(missing.len(), 3, "{missing:?}");
+        assert!(missing[1].contains(&format!("`rustup target add {}`", other.musl())));
+        assert!(!poor.can_build(other).expect("told"));
+        assert!(
+            poor.can_build(here).expect("told"),
+            "with this machine's libc"
+        );
+    }
+
+    #[test]
+    fn the_same_worker_is_packed_once() {
+        let at = tempfile::tempdir().expect("directory");
+        let (program, packed) = (at.path().join("worker"), at.path().join("worker.zst"));
+        fs::write(&program, "a program").expect("write");
+        pack(&program, &packed).expect("packed");
+        let first = fs::read(&packed).expect("read");
+        assert_eq!(
+            zstd::decode_all(first.as_slice()).expect("unpacked"),
+            b"a program"
+        );
+        let before = fs::metadata(&packed)
+            .and_then(|about| about.modified())
+            .expect("time");
+        pack(&program, &packed).expect("again");
+        let after = fs::metadata(&packed)
+            .and_then(|about| about.modified())
+            .expect("time");
+        assert_eq!(before, after);
+    }
+}
