@@ -207,7 +207,7 @@ impl<'a> Toolchain<'a> {
         if inside.is_some() && !zig {
             flags.push("-Ctarget-feature=+crt-static".to_owned());
         }
-        // Arguments are separated by this character, so that a path may hold spaces.
+        // Arguments are separated by this character.
         let flags = flags.join("\u{1f}");
         let mut for_c: Vec<String> = self
             .paths
@@ -279,10 +279,16 @@ fn paths(workspace: &Workspace, directory: &Path) -> anyhow::Result<Vec<(String,
         Path::new(&sysroot).join("lib/rustlib/src/rust"),
         format!("/rustc/{commit}"),
     ));
-    Ok(paths
+    paths
         .into_iter()
-        .map(|(from, to)| (from.display().to_string(), to))
-        .collect())
+        .map(|(from, to)| {
+            let from = from.display().to_string();
+            if from.contains(char::is_whitespace) {
+                bail!("{from:?} has a space: flags for C are split there; build elsewhere");
+            }
+            Ok((from, to))
+        })
+        .collect()
 }
 
 fn rustc(workspace: &Workspace, args: &[&str]) -> anyhow::Result<String> {

@@ -25,7 +25,7 @@ pub fn same(
         .prefix("second-")
         .tempdir_in(&scratch)
         .context("make a directory for the second build")?;
-    let clone = second.path().join("another checkout");
+    let clone = second.path().join("another-checkout");
     let (from, to) = (
         workspace.root.display().to_string(),
         clone.display().to_string(),
@@ -33,7 +33,7 @@ pub fn same(
     workspace.git(&["clone", "--quiet", "--no-checkout", &from, &to])?;
     workspace.git(&["-C", &to, "checkout", "--quiet", "--detach", commit])?;
 
-    let target = second.path().join("other builds");
+    let target = second.path().join("other-builds");
     let directory = target.display().to_string();
     let names: Vec<&str> = architectures.iter().map(|one| one.name()).collect();
     let names = names.join(",");
