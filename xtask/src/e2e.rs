@@ -4,6 +4,7 @@
 //! - A host that cannot boot machines is told why, and nothing fails; what ran is counted.
 //! - One machine at a time but where a scenario itself has two: emulation takes every core.
 
+use anyhow::bail;
 use cupel_machines::Prepared;
 use cupel_machines::scenarios::{ALL, Bench, Outcome, Scenario};
 
@@ -22,8 +23,14 @@ pub struct Options {
     list: bool,
 }
 
-/// What the machines run.
-pub const BUILT: &[&str] = &["cupel", "cupel-inventory", "cupel-machines"];
+/// Builds what machines run; all of it, so that a test run's build serves here too.
+pub fn build(workspace: &Workspace) -> anyhow::Result<()> {
+    let args = ["build", "--workspace", "--locked"];
+    if !workspace.cargo(&args, &[])? {
+        bail!("cargo {} failed; its messages are above", args.join(" "));
+    }
+    Ok(())
+}
 
 /// Runs scenarios.
 pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
@@ -65,7 +72,7 @@ fn these(
     workspace: &Workspace,
     scenarios: &[&'static Scenario],
 ) -> anyhow::Result<Vec<(&'static str, Outcome)>> {
-    workspace.build(BUILT)?;
+    build(workspace)?;
     let bench = match Bench::new()? {
         Prepared::Ready(bench) => bench,
         Prepared::Skipped(why) => {

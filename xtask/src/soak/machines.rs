@@ -8,7 +8,7 @@ use crate::workspace::Workspace;
 
 /// Runs each as a job of its own, so that an interrupted soak goes on with the next.
 pub fn run(workspace: &Workspace, soak: &mut Soak<'_>) -> anyhow::Result<()> {
-    workspace.build(crate::e2e::BUILT)?;
+    crate::e2e::build(workspace)?;
     let bench = match Bench::new()? {
         Prepared::Ready(bench) => Ok(bench),
         Prepared::Skipped(why) => Err(why),

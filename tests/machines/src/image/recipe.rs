@@ -30,6 +30,7 @@ pub const MODULES: &[&str] = &[
     "9pnet_virtio",
     "autofs4",
     "configfs",
+    "crc32_generic",
     "crc32c_generic",
     "dummy",
     "efivarfs",

@@ -24,6 +24,7 @@ pub fn run(bench: &Bench) -> Result<String> {
     node.machine
         .run("setpci -d 1af4:1041 CAP_EXP+8.w=f:f")?
         .ok()?;
+    node.lay(&bench.releases.good("second")?)?;
     let before = node.serving()?;
     let fill = "head -c 4G /dev/zero >/var/filler 2>/dev/null; head -c 1M /dev/zero >/var/more";
     let filled = node.machine.run_within(fill, NOTICE)?;
@@ -32,21 +33,28 @@ pub fn run(bench: &Bench) -> Result<String> {
     let found = format!("cupel status | grep -q {CODE}");
     node.machine
         .until("the finding while the disk is full", &found, NOTICE)?;
-    let told = "cupel status --output json | tr -d ' \\n' | grep -q '\"saved\":false'";
-    node.machine
-        .until("a status that tells of the disk", told, NOTICE)?;
-    let upgrade = node.upgrade(&bench.releases.good("second")?, "5s");
-    ensure!(upgrade.is_err(), "there was room for a file on a full disk");
+    // systemd's journal makes room by removing its oldest files: that is filled too. Whether what
+    // the service remembers still fits depends on the room within its own files.
+    let saved = "cupel status --output json | tr -d ' \\n' | grep -q '\"saved\":true'";
+    let fill = format!("head -c 64M /dev/zero >>/var/more 2>/dev/null; {saved}");
+    let kept = if node.machine.run(&fill)?.code == 0 {
+        "within its files"
+    } else {
+        "in memory"
+    };
+    let refused = node.machine.run("cupel upgrade --yes /root/new")?;
+    refused.ended(4)?;
 
     node.machine
         .run("rm -f /var/filler /var/more /root/new*")?
         .ok()?;
-    let saved = "cupel status --output json | tr -d ' \\n' | grep -q '\"saved\":true'";
     node.machine
         .until("what was kept in memory on disk", saved, NOTICE)?;
     ensure!(node.serving()? == before, "the service was restarted");
     node.machine.run("systemctl restart cupel")?.ok()?;
     node.machine
         .until("the finding after a restart", &found, NOTICE)?;
-    Ok("a finding made on a full disk outlives a restart after it".to_owned())
+    Ok(format!(
+        "a finding made on a full disk ({kept}) outlives a restart after it"
+    ))
 }
