@@ -242,9 +242,9 @@ fn a_file_of_the_first_version_is_brought_up_and_keeps_its_reports() {
         )
         .expect("as it was");
     drop(outbox);
-    let opened = open(directory.path(), "boot", Limits::default());
-    assert!(opened.remembered.set_aside.is_none());
-    let mut outbox = opened.outbox;
+    let again = open(directory.path(), "boot", Limits::default());
+    assert!(again.remembered.set_aside.is_none());
+    let mut outbox = again.outbox;
     // When it was made nobody knows.
     assert_eq!(outbox.stats().oldest_waiting, None);
     let next = outbox.next(at(2)).expect("the report");
