@@ -11,7 +11,7 @@
 //! The journal of bring-up, which is bring-up's own.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use cupel_hardware::Root;
@@ -85,11 +85,13 @@ pub fn remembered(directory: &Path, node: Option<&str>) -> Vec<RememberedPart> {
 }
 
 fn load(path: &Path) -> io::Result<Parts> {
-    let file = File::open(path)?;
+    let mut file = File::open(path)?;
     if file.metadata()?.len() > PARTS_CAP {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "too large"));
     }
-    let parts: Parts = serde_json::from_reader(io::BufReader::new(file))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let parts: Parts = serde_json::from_slice(&bytes)?;
     if parts.schema_version != SCHEMA_VERSION {
         let text = format!(
             "schema_version {}, not {SCHEMA_VERSION}",

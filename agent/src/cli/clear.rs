@@ -9,7 +9,8 @@ use crate::service::protocol::Ask;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 For findings that wait for a person, such as a part that was repaired in place. One that is still
-observed comes back at once. Who cleared what, and why, is kept in the node's history.
+observed comes back at once, but a part that was taken out on purpose is not
+waited for any longer. Who cleared what, and why, is kept in the node's history.
 
 Examples:
   cupel status                           shows each finding with its id

@@ -32,7 +32,7 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         asked.patient()?;
     }
     while let Some(line) = asked.line()? {
-        let happened: Happened = serde_json::from_str(&line)?;
+        let happened: Happened = serde_json::from_slice(line.as_bytes())?;
         match context.format {
             Format::Json | Format::Jsonl => context.out.json(&happened, Format::Jsonl)?,
             Format::Text => {

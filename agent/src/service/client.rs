@@ -73,10 +73,10 @@ pub fn ask(path: &Path, ask: &Ask) -> anyhow::Result<Asked> {
 /// No service, a refusal, or an answer that is none.
 pub fn document<T: DeserializeOwned>(path: &Path, question: &Ask) -> anyhow::Result<T> {
     let line = one_line(path, question)?;
-    if let Ok(reply) = serde_json::from_str::<Reply>(&line) {
+    if let Ok(reply) = serde_json::from_slice::<Reply>(line.as_bytes()) {
         told(reply)?;
     }
-    serde_json::from_str(&line).context("the service gave an answer of another version")
+    serde_json::from_slice(line.as_bytes()).context("the service gave an answer of another version")
 }
 
 /// Asks for something to be done, and gives what came of it.
@@ -85,7 +85,8 @@ pub fn document<T: DeserializeOwned>(path: &Path, question: &Ask) -> anyhow::Res
 /// No service, or a refusal.
 pub fn done(path: &Path, question: &Ask) -> anyhow::Result<String> {
     let line = one_line(path, question)?;
-    let reply = serde_json::from_str(&line).context("the service gave no answer to that")?;
+    let reply =
+        serde_json::from_slice(line.as_bytes()).context("the service gave no answer to that")?;
     told(reply)
 }
 

@@ -47,4 +47,4 @@ pub use evaluate::evaluate;
 pub use explain::{Explanation, XidExplanation, explain};
 pub use modes::{Modes, UnknownCheck};
 pub use registry::{Basis, CHECKS, Check, Window};
-pub use remember::remember;
+pub use remember::{forget, remember};

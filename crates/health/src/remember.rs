@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use cupel_model::snapshot::RememberedPart;
-use cupel_model::{ComponentKind, Snapshot};
+use cupel_model::{ComponentKind, Finding, Snapshot};
 
 use crate::context::Context;
 
@@ -52,6 +52,25 @@ pub fn remember(snapshot: &Snapshot) -> Vec<RememberedPart> {
         parts.insert(place(&part), part);
     }
     parts.into_values().collect()
+}
+
+/// What stays remembered when a person says that this finding is over: of a part that is missing
+/// nothing, for it was taken out on purpose. A part that is there is remembered anew.
+pub fn forget(remembered: &[RememberedPart], finding: &Finding) -> Vec<RememberedPart> {
+    let gone = &finding.component;
+    let is_gone = |part: &RememberedPart| {
+        finding.code.ends_with("missing")
+            && part.kind == gone.kind
+            && match &gone.serial {
+                Some(serial) => part.serial.as_ref() == Some(serial),
+                None => part.pci.is_some() && part.pci == gone.pci,
+            }
+    };
+    remembered
+        .iter()
+        .filter(|part| !is_gone(part))
+        .cloned()
+        .collect()
 }
 
 fn seen(snapshot: &Snapshot) -> Vec<RememberedPart> {

@@ -95,6 +95,7 @@ impl Engine {
         self.happened(Happened::Finding {
             change: Box::new(change.clone()),
         });
+        self.forget(&change.tracked.finding);
         self.reports.changed(vec![change]);
         self.see_findings();
         self.soil();

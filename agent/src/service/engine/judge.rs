@@ -8,7 +8,7 @@ use cupel_hardware::collect::Source;
 use cupel_health::track::{Moment, Settings as TrackSettings, Tracker, TrackerState};
 use cupel_model::snapshot::{GpuEvent, Snapshot};
 use cupel_model::units::Seconds;
-use cupel_model::{Mode, Reading};
+use cupel_model::{Finding, Mode, Reading};
 
 use super::Engine;
 use crate::gather;
@@ -27,7 +27,7 @@ pub fn tracker(kept: Option<&str>) -> Tracker {
     let Some(text) = kept else {
         return Tracker::new(settings);
     };
-    let restored = serde_json::from_str::<TrackerState>(text)
+    let restored = serde_json::from_slice::<TrackerState>(text.as_bytes())
         .map_err(|error| error.to_string())
         .and_then(|kept| {
             Tracker::restore(settings.clone(), kept).map_err(|error| error.to_string())
@@ -169,6 +169,19 @@ impl Engine {
         }
         self.findings = findings.into();
         self.hash = None;
+    }
+
+    /// A person said that this is over: a part that is missing is not waited for any longer.
+    pub(super) fn forget(&mut self, finding: &Finding) {
+        let parts = cupel_health::forget(&self.remembered, finding);
+        let known = self.latest.as_ref().map(|(snapshot, _)| &snapshot.node.id);
+        let node = known.and_then(|id| id.value().cloned());
+        let directory = &self.outlets.state_directory;
+        if parts.len() < self.remembered.len() {
+            // Unwritten, it comes back with the next start of the service.
+            self.outlets.store.remember(directory, node, parts.clone());
+            self.remembered = parts;
+        }
     }
 
     /// Remembers parts that are in good order, so that a lost one keeps its slot and serial.

@@ -46,7 +46,7 @@ impl LogMemory {
             ..Self::default()
         };
         for row in rows {
-            match serde_json::from_str::<Event>(&row.json) {
+            match serde_json::from_slice::<Event>(row.json.as_bytes()) {
                 Ok(event) => memory.all.push(event),
                 Err(error) => tracing::warn!("an event on disk is no event: {error}"),
             }

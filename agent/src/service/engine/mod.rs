@@ -186,7 +186,7 @@ impl Engine {
         let wanted: Option<Wanted> = kept
             .wanted
             .as_ref()
-            .and_then(|document| serde_json::from_str(&document.json).ok());
+            .and_then(|document| serde_json::from_slice(document.json.as_bytes()).ok());
         let wanted_state = WantedState {
             etag: wanted.as_ref().map(|wanted| wanted.etag.clone()),
             refused: None,

@@ -99,14 +99,14 @@ impl Plan {
     pub fn restore(notes: &BTreeMap<String, String>, boot: &str, now: Duration) -> Self {
         let last: Option<LastFull> = notes
             .get(FULL_NOTE)
-            .and_then(|text| serde_json::from_str(text).ok());
+            .and_then(|text| serde_json::from_slice(text.as_bytes()).ok());
         let last_full = last.filter(|last| last.boot == boot).and_then(|last| {
             let at = Duration::try_from_secs_f64(last.since_boot_seconds).ok()?;
             Some((last.hash, at.min(now)))
         });
         let mut followed: Vec<FollowedBoot> = notes
             .get(FOLLOWED_NOTE)
-            .and_then(|text| serde_json::from_str(text).ok())
+            .and_then(|text| serde_json::from_slice(text.as_bytes()).ok())
             .unwrap_or_default();
         followed.retain(|followed| followed.boot != boot);
         followed.drain(..followed.len().saturating_sub(FOLLOWED_BOOTS));

@@ -189,7 +189,7 @@ fn delivered(body: &[u8], report: &Spooled) -> Outcome {
 }
 
 fn wanted(raw: &RawValue) -> WantedNews {
-    match serde_json::from_str::<Wanted>(raw.get()) {
+    match serde_json::from_slice::<Wanted>(raw.get().as_bytes()) {
         Ok(wanted) => WantedNews::Understood {
             document: WantedDocument {
                 etag: wanted.etag.clone(),

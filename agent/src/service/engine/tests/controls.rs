@@ -22,6 +22,37 @@ fn clear(id: &str, because: &str) -> Ask {
 }
 
 #[test]
+fn a_part_that_was_taken_out_on_purpose_is_not_waited_for_once_a_person_has_cleared_it() {
+    let mut bench = Bench::new(INVENTORY).started();
+    bench.run(seconds(5.0));
+    let serial = bench.machine.nvme[0].serial.value().cloned();
+    bench.machine.nvme.remove(0);
+    bench.read(Source::Nvme);
+    bench.run(seconds(5.0));
+    let parts = |bench: &Bench| -> Vec<Option<String>> {
+        let published = bench.published();
+        let missing = published
+            .findings
+            .iter()
+            .filter(|tracked| tracked.finding.code == "nvme.missing");
+        missing
+            .map(|tracked| tracked.finding.component.serial.clone())
+            .collect()
+    };
+    assert_eq!(parts(&bench), [serial]);
+    let id = bench.findings()[0].clone();
+    let (reply, _) = bench.ask(clear(&id, "taken out"));
+    assert_eq!(reply, Reply::Done(format!("{id} is cleared")));
+    bench.run(seconds(5.0));
+    // The platform still counts; of that drive nobody speaks.
+    assert!(
+        parts(&bench).iter().all(Option::is_none),
+        "{:?}",
+        bench.findings()
+    );
+}
+
+#[test]
 fn a_person_clears_what_is_over_and_what_lasts_comes_back() {
     let mut bench = down(INVENTORY);
     let id = bench.findings()[0].clone();
