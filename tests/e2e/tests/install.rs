@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use cupel_e2e::{Server, Ran, cupel_elsewhere};
+use cupel_e2e::{Ran, Server, cupel_elsewhere};
 use serde_json::Value;
 
 fn said(ran: &Ran) -> String {
