@@ -272,6 +272,15 @@ impl Machine {
         Ok(())
     }
 
+    /// Takes a device out of its slot, as a person would: the kernel is asked first.
+    ///
+    /// # Errors
+    /// QEMU's.
+    pub fn unplug(&mut self, id: &str) -> Result<()> {
+        self.on()?.qmp.call("device_del", &json!({ "id": id }))?;
+        Ok(())
+    }
+
     /// What the machine itself has to say: QEMU's messages and the last of its console.
     pub fn told(&self) -> String {
         let directory = self.directory.path();

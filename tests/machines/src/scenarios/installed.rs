@@ -49,9 +49,10 @@ impl Installed {
         let mut machine = bench.machine(hardware)?;
         let forward = format!(
             "cd /etc/systemd/system && \
-             printf '[Socket]\\nListenStream=127.0.0.1:8470\\n' >site.socket && \
+             printf '[Socket]\\nListenStream=127.0.0.1:8470\\n[Install]\\nWantedBy=sockets.target\\n' \
+             >site.socket && \
              printf '[Service]\\nExecStart=/lib/systemd/systemd-socket-proxyd 10.0.2.2:{port}\\n' \
-             >site.service && systemctl daemon-reload && systemctl start site.socket && \
+             >site.service && systemctl daemon-reload && systemctl -q enable --now site.socket && \
              umask 077 && echo '{token}' >/root/token"
         );
         machine.run(&forward)?.ok()?;

@@ -6,6 +6,7 @@
 
 mod burn_in;
 mod disk;
+mod faults;
 mod install;
 mod installed;
 mod power;
@@ -106,6 +107,12 @@ pub const ALL: &[Scenario] = &[
         about: "a burn-in outlives the service's restart, and an upgrade is refused meanwhile",
         short: false,
         run: burn_in::run,
+    },
+    Scenario {
+        name: "faults",
+        about: "a lost drive, a device's error and a machine check: told, and cleared",
+        short: false,
+        run: faults::run,
     },
 ];
 

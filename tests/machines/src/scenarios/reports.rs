@@ -119,7 +119,7 @@ pub fn run(bench: &Bench) -> Result<String> {
 }
 
 /// Waits until the inventory knows the node by a full report, and gives its id.
-fn known(inventory: &Inventory) -> Result<String> {
+pub fn known(inventory: &Inventory) -> Result<String> {
     let began = Instant::now();
     while began.elapsed() < DELIVERY {
         let nodes = inventory.api().json("/v1/nodes")?;
