@@ -60,7 +60,7 @@ pub struct Options {
 const PROGRAMS: [(&str, &[&str]); 2] = [("cupel", &["cupel-gpu-worker"]), ("cupel-inventory", &[])];
 
 /// Most that `cupel` for x86-64 may have, bytes.
-const LARGEST: u64 = 15_000_000;
+const LARGEST: u64 = 15 << 20;
 
 /// What is built, in words of git.
 struct Commit {
