@@ -5,7 +5,6 @@
 //! - The plan is shown before anything is asked, and nothing is changed before there is consent.
 //! - A refusal is exit code 4, and nothing was changed.
 
-use std::io::{BufRead as _, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use cupel_installer::{Answer, Disk, Facts, InstallError, Layout, Live, Lock, Sys
 use crate::cli::COLUMNS;
 use crate::context::Context;
 use crate::exit::Refused;
-use crate::output::{note, stdin_is_terminal};
+use crate::output::{ask, note, stdin_is_terminal};
 use crate::render::table::wrap;
 use crate::service::client;
 use crate::service::protocol::Ask;
@@ -76,6 +75,26 @@ impl Machine {
     }
 }
 
+/// Shows what is planned, gets the consent for it, and takes the lock. What was agreed to is done, or
+/// nothing: somebody else may have been at it meanwhile.
+///
+/// # Errors
+/// [`Refused`] without consent, or when the plan is another one by then.
+pub fn agreed<P: PartialEq>(
+    machine: &Machine,
+    planned: impl Fn() -> anyhow::Result<P>,
+    plan: impl Fn(&P) -> &Plan,
+    yes: bool,
+) -> anyhow::Result<(P, Lock)> {
+    let shown = planned()?;
+    agree(plan(&shown), yes)?;
+    let lock = machine.lock()?;
+    if planned()? != shown {
+        return Err(Refused("the machine has changed meanwhile; run it again".to_owned()).into());
+    }
+    Ok((shown, lock))
+}
+
 /// Refusals as the error that ends a command with exit code 4.
 pub fn refused(refusals: &Refusals) -> anyhow::Error {
     Refused(refusals.to_string()).into()
@@ -100,7 +119,7 @@ pub fn lines(plan: &Plan) -> Vec<String> {
 ///
 /// # Errors
 /// [`Refused`] without consent.
-pub fn agree(plan: &Plan, yes: bool) -> anyhow::Result<()> {
+fn agree(plan: &Plan, yes: bool) -> anyhow::Result<()> {
     for line in lines(plan) {
         note(&line);
     }
@@ -110,16 +129,7 @@ pub fn agree(plan: &Plan, yes: bool) -> anyhow::Result<()> {
     if !stdin_is_terminal() {
         return Err(Refused("there is nobody at the terminal to ask; say --yes".to_owned()).into());
     }
-    let mut terminal = anstream::stderr();
-    let _ = write!(terminal, "Go on? [y/N] ");
-    let _ = terminal.flush();
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-        Ok(())
-    } else {
-        Err(Refused("you did not agree".to_owned()).into())
-    }
+    ask()
 }
 
 /// A file of the operator's, with a cap.

@@ -8,12 +8,13 @@
 //! - Colour only on a terminal, and never against `NO_COLOR`.
 
 use std::borrow::Cow;
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufRead as _, BufWriter, IsTerminal, Write};
 
 use anstyle::Style;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use crate::exit::Refused;
 use crate::json;
 
 /// How results are written.
@@ -156,6 +157,23 @@ pub fn stderr_is_terminal() -> bool {
 /// Whether standard input is a terminal: whether a person can be asked.
 pub fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
+}
+
+/// Asks the person at the terminal whether to go on.
+///
+/// # Errors
+/// [`Refused`] unless the answer is yes.
+pub fn ask() -> anyhow::Result<()> {
+    let mut terminal = anstream::stderr();
+    let _ = write!(terminal, "Go on? [y/N] ");
+    let _ = terminal.flush();
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        Ok(())
+    } else {
+        Err(Refused("the operator did not agree".to_owned()).into())
+    }
 }
 
 /// The text with every control character but line ends and tabs replaced.

@@ -124,7 +124,7 @@ impl<'a> Applier<'a> {
             result: Ended::Installed,
             why: None,
         };
-        self.settle(version.clone(), outcome)?;
+        self.journal.settle(self.disk, version.clone(), outcome)?;
         Ok(version)
     }
 
@@ -173,13 +173,6 @@ impl<'a> Applier<'a> {
             version: "new".to_owned(),
             why: "nothing was written".to_owned(),
         })
-    }
-
-    fn settle(&mut self, version: Version, outcome: Outcome) -> Result<(), InstallError> {
-        self.journal.state = State::Settled { version };
-        self.journal.last = Some(outcome);
-        self.journal.doing = None;
-        self.journal.save(self.disk)
     }
 
     fn step(&mut self, step: &Step) -> Result<(), InstallError> {

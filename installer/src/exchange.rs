@@ -158,7 +158,8 @@ impl<'a> Exchange<'a> {
                 };
                 contents::whole(self.disk, &version)?;
                 self.put_back(&version)?;
-                self.settle(&mut journal, None, version, Ended::Installed, None)?;
+                let outcome = (None, version.clone(), Ended::Installed, None);
+                self.settle(&mut journal, version, outcome)?;
             }
             State::Settled { version } => {
                 let sound = if contents::whole(self.disk, &version).is_ok() {
@@ -253,10 +254,8 @@ impl<'a> Exchange<'a> {
         if let Some(why) = not_now {
             let (from, to) = (pair.from, pair.to);
             self.put_back(&from)?;
-            journal.state = State::Settled {
-                version: from.clone(),
-            };
-            return self.settle_with(journal, Some(from), to, Ended::NotBegun, Some(why));
+            let stays = from.clone();
+            return self.settle(journal, stays, (Some(from), to, Ended::NotBegun, Some(why)));
         }
         (self.tell)(&format!("switch to {}", pair.to));
         self.disk
@@ -298,13 +297,9 @@ impl<'a> Exchange<'a> {
                 self.disk
                     .link(&self.disk.layout.at(PROVEN), &pair.to.link_target())?;
                 journal.previous = Some(pair.from.clone());
-                self.settle(
-                    journal,
-                    Some(pair.from.clone()),
-                    pair.to,
-                    Ended::Accepted,
-                    None,
-                )?;
+                let from = Some(pair.from.clone());
+                let outcome = (from, pair.to.clone(), Ended::Accepted, None);
+                self.settle(journal, pair.to, outcome)?;
                 contents::prune(self.disk, &[&pair.from])
             }
             Judgement::Revert(why) => {
@@ -361,46 +356,27 @@ impl<'a> Exchange<'a> {
         to: Version,
         why: String,
     ) -> Result<(), InstallError> {
-        journal.state = State::Settled {
-            version: from.clone(),
-        };
-        self.settle_with(journal, Some(from), to, Ended::Reverted, Some(why))?;
+        let outcome = (Some(from.clone()), to, Ended::Reverted, Some(why));
+        self.settle(journal, from, outcome)?;
         let keep: Vec<&Version> = journal.previous.iter().collect();
         contents::prune(self.disk, &keep)
     }
 
+    /// It is over: `version` runs. From which, to which, how it ended, and why.
     fn settle(
         &mut self,
         journal: &mut Journal,
-        from: Option<Version>,
-        to: Version,
-        result: Ended,
-        why: Option<String>,
+        version: Version,
+        (from, to, result, why): (Option<Version>, Version, Ended, Option<String>),
     ) -> Result<(), InstallError> {
-        journal.state = State::Settled {
-            version: to.clone(),
-        };
-        self.settle_with(journal, from, to, result, why)
-    }
-
-    fn settle_with(
-        &mut self,
-        journal: &mut Journal,
-        from: Option<Version>,
-        to: Version,
-        result: Ended,
-        why: Option<String>,
-    ) -> Result<(), InstallError> {
-        let at = self.system.now();
-        journal.last = Some(Outcome {
-            at,
+        let outcome = Outcome {
+            at: self.system.now(),
             from,
             to,
             result,
             why,
-        });
-        journal.doing = None;
-        journal.save(self.disk)
+        };
+        journal.settle(self.disk, version, outcome)
     }
 
     /// A version that is whole: the one that runs, the proven one, or any.

@@ -191,6 +191,22 @@ impl Journal {
         parse(&bytes).map(Some).map_err(unusable)
     }
 
+    /// What was under way is over: `version` runs.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn settle(
+        &mut self,
+        disk: &Disk,
+        version: Version,
+        outcome: Outcome,
+    ) -> Result<(), InstallError> {
+        self.state = State::Settled { version };
+        self.last = Some(outcome);
+        self.doing = None;
+        self.save(disk)
+    }
+
     /// Writes it down.
     ///
     /// # Errors

@@ -8,13 +8,11 @@
 //! # What is absent
 //! Leases from a scheduler or from the inventory: neither exists yet.
 
-use std::io::{BufRead, Write};
-
 use cupel_model::snapshot::Tenancy;
 
 use crate::cli::COLUMNS;
 use crate::exit::Refused;
-use crate::output::{note, stdin_is_terminal};
+use crate::output::{ask, note, stdin_is_terminal};
 use crate::render::table::wrap;
 
 /// Whether a load may begin.
@@ -77,19 +75,6 @@ pub fn obtain(tenancy: Tenancy, yes: bool, lines: &[String]) -> anyhow::Result<(
             }
             ask()
         }
-    }
-}
-
-fn ask() -> anyhow::Result<()> {
-    let mut terminal = anstream::stderr();
-    let _ = write!(terminal, "Go on? [y/N] ");
-    let _ = terminal.flush();
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-        Ok(())
-    } else {
-        Err(Refused("the operator did not agree".to_owned()).into())
     }
 }
 

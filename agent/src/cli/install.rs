@@ -10,7 +10,7 @@ use cupel_installer::{Applier, Architecture, Journal, Release, System as _};
 
 use crate::context::Context;
 use crate::exit::{Exit, Refused};
-use crate::install::{Machine, agree, lines, read, refused};
+use crate::install::{Machine, agreed, lines, read, refused};
 use crate::output::note;
 
 /// Longest token or key file, in bytes.
@@ -64,19 +64,13 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let size = u64::try_from(release.bytes().len()).unwrap_or(u64::MAX);
     let machine = Machine::of(context);
     let planned = || plan::install(&machine.facts(), &wish, size).map_err(|no| refused(&no));
-    let plan = planned()?;
     if args.dry_run {
-        for line in lines(&plan) {
+        for line in lines(&planned()?) {
             context.out.line(&line)?;
         }
         return Ok(Exit::Fine);
     }
-    agree(&plan, args.yes)?;
-    let _lock = machine.lock()?;
-    // What was agreed to is done, or nothing: somebody else may have been at it meanwhile.
-    if planned()? != plan {
-        return Err(Refused("the machine has changed meanwhile; run it again".to_owned()).into());
-    }
+    let (plan, _lock) = agreed(&machine, planned, |plan| plan, args.yes)?;
     let since = machine.system.now();
     let journal = machine
         .journal()?

@@ -8,8 +8,8 @@ use cupel_installer::{Applier, plan};
 
 use super::upgrade::end;
 use crate::context::Context;
-use crate::exit::{Exit, Refused};
-use crate::install::{Machine, agree, follow, refused};
+use crate::exit::Exit;
+use crate::install::{Machine, agreed, follow, refused};
 
 /// Options of `cupel rollback`.
 #[derive(Debug, clap::Args)]
@@ -33,12 +33,7 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let machine = Machine::of(context);
     let probation = args.probation.as_secs();
     let planned = || plan::rollback(&machine.facts(), probation).map_err(|no| refused(&no));
-    let (plan, to) = planned()?;
-    agree(&plan, args.yes)?;
-    let lock = machine.lock()?;
-    if planned()? != (plan.clone(), to.clone()) {
-        return Err(Refused("the machine has changed meanwhile; run it again".to_owned()).into());
-    }
+    let ((plan, to), lock) = agreed(&machine, planned, |(plan, _)| plan, args.yes)?;
     let journal = machine.journal()?.context("nothing is installed here")?;
     let before = journal.last.clone();
     let mut tell = |text: &str| tracing::info!("{text}");

@@ -5,8 +5,8 @@ use cupel_installer::journal::State;
 use cupel_installer::{Applier, Journal, System as _, plan};
 
 use crate::context::Context;
-use crate::exit::{Exit, Refused};
-use crate::install::{Machine, agree, lines, refused};
+use crate::exit::Exit;
+use crate::install::{Machine, agreed, lines, refused};
 
 /// Options of `cupel uninstall`.
 #[derive(Debug, clap::Args)]
@@ -31,18 +31,13 @@ pub struct Args {
 pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let machine = Machine::of(context);
     let planned = || plan::uninstall(&machine.facts(), args.purge).map_err(|no| refused(&no));
-    let plan = planned()?;
     if args.dry_run {
-        for line in lines(&plan) {
+        for line in lines(&planned()?) {
             context.out.line(&line)?;
         }
         return Ok(Exit::Fine);
     }
-    agree(&plan, args.yes)?;
-    let _lock = machine.lock()?;
-    if planned()? != plan {
-        return Err(Refused("the machine has changed meanwhile; run it again".to_owned()).into());
-    }
+    let (plan, _lock) = agreed(&machine, planned, |plan| plan, args.yes)?;
     let (purge, since) = (args.purge, machine.system.now());
     // A journal that cannot be read is removed with the rest.
     let journal = machine

@@ -12,7 +12,7 @@ use cupel_installer::{Applier, Architecture, Exchange, InstallError, Release, fa
 
 use crate::context::Context;
 use crate::exit::{Exit, Refused};
-use crate::install::{Machine, agree, follow, read, refused, sentence};
+use crate::install::{Machine, agreed, follow, read, refused, sentence};
 use crate::journal;
 use crate::output::note;
 use crate::service::client;
@@ -92,12 +92,7 @@ fn upgrade(
     let size = u64::try_from(release.bytes().len()).unwrap_or(u64::MAX);
     let probation = args.probation.as_secs();
     let planned = || plan::upgrade(&machine.facts(), size, probation).map_err(|no| refused(&no));
-    let plan = planned()?;
-    agree(&plan, args.yes)?;
-    let lock = machine.lock()?;
-    if planned()? != plan {
-        return Err(Refused("the machine has changed meanwhile; run it again".to_owned()).into());
-    }
+    let (plan, lock) = agreed(machine, planned, |plan| plan, args.yes)?;
     let journal = machine.journal()?.context("nothing is installed here")?;
     let before = journal.last.clone();
     let running = machine.facts().current;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::deadline;
 use crate::error::ReadError;
 use crate::root::Root;
+use crate::systemd::{BUS, UnitRow};
 
 /// Units that matter on a GPU server, wherever they are installed.
 pub const UNITS: [&str; 14] = [
@@ -32,7 +33,6 @@ pub const UNITS: [&str; 14] = [
     "systemd-timesyncd.service",
 ];
 
-const BUS: &str = "/run/dbus/system_bus_socket";
 const FILE: &str = "/run/systemd/units.json";
 
 /// Most bytes of the file of answers.
@@ -133,24 +133,11 @@ enum AskError {
 
 /// `ListUnitsByNames` of systemd's manager: one row for each name, also for unknown ones.
 fn list_units(socket: &str, names: &[String]) -> Result<Vec<Unit>, AskError> {
-    /// Name, description, load, active and sub state, followed, path, job, its type and path.
-    type Row = (
-        String,
-        String,
-        String,
-        String,
-        String,
-        String,
-        zbus::OwnedObjectPath,
-        u32,
-        String,
-        zbus::OwnedObjectPath,
-    );
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(AskError::Runtime)?;
-    let rows: Vec<Row> = runtime
+    let rows: Vec<UnitRow> = runtime
         .block_on(async {
             let address = format!("unix:path={socket}");
             let bus = zbus::connection::Builder::address(address.as_str())

@@ -12,7 +12,7 @@ use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 use crate::deadline;
 use crate::root::Root;
 
-const BUS: &str = "/run/dbus/system_bus_socket";
+pub(crate) const BUS: &str = "/run/dbus/system_bus_socket";
 
 /// systemd's own socket, for root alone.
 const PRIVATE: &str = "/run/systemd/private";
@@ -23,6 +23,21 @@ const OBJECT: &str = "/org/freedesktop/systemd1";
 
 /// How long systemd may take to answer; loading its units again takes longest.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// A unit in a list: name, description, load, active and sub state, followed, path, job, its type and
+/// path.
+pub(crate) type UnitRow = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
 
 /// Why systemd did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -162,21 +177,8 @@ impl Manager {
     /// # Errors
     /// [`SystemdError`].
     pub fn matching(&self, patterns: &[&str]) -> Result<Vec<Unit>, SystemdError> {
-        /// Name, description, load, active and sub state, followed, path, job, its type and path.
-        type Row = (
-            String,
-            String,
-            String,
-            String,
-            String,
-            String,
-            OwnedObjectPath,
-            u32,
-            String,
-            OwnedObjectPath,
-        );
         let patterns: Vec<String> = patterns.iter().map(|&text| text.to_owned()).collect();
-        let rows: Vec<Row> = self.ask(move |bus| async move {
+        let rows: Vec<UnitRow> = self.ask(move |bus| async move {
             let any_state: &[&str] = &[];
             let reply = manager(&bus, "ListUnitsByPatterns", &(any_state, patterns)).await?;
             reply.body().deserialize()
@@ -323,23 +325,11 @@ mod tests {
             OwnedObjectPath::try_from("/org/freedesktop/systemd1/unit/a").expect("path")
         }
 
-        #[expect(clippy::type_complexity, reason = "systemd's own row")]
         fn list_units_by_patterns(
             &self,
             states: Vec<String>,
             patterns: Vec<String>,
-        ) -> Vec<(
-            String,
-            String,
-            String,
-            String,
-            String,
-            String,
-            OwnedObjectPath,
-            u32,
-            String,
-            OwnedObjectPath,
-        )> {
+        ) -> Vec<UnitRow> {
             assert!(states.is_empty());
             let text = |text: &str| text.to_owned();
             let row = |name: &str| {

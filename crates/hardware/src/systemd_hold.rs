@@ -14,8 +14,7 @@ use zbus::{Connection, OwnedFd, OwnedObjectPath, Variant};
 
 use crate::deadline;
 use crate::root::Root;
-
-const BUS: &str = "/run/dbus/system_bus_socket";
+use crate::systemd::BUS;
 
 /// How long systemd may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -16,6 +16,13 @@ fn quick() -> NodeOptions {
     }
 }
 
+/// An error of the GPU's memory that could not be contained; each number is another one.
+fn uncontained(server: &mut Server, number: u32) -> Result<()> {
+    let text =
+        format!("pid={number}, name=x, Uncontained: LTC TAG (0x{number},0x0). RST: Yes, D-RST: No");
+    server.xid(4, 95, &text)
+}
+
 #[test]
 fn since_outlives_the_service() -> Result<()> {
     let _guard = beside_others();
@@ -104,11 +111,7 @@ fn what_is_no_longer_observed_is_cleared_by_its_rule() -> Result<()> {
 fn a_person_clears_a_finding_and_says_why() -> Result<()> {
     let _guard = beside_others();
     let mut server = Server::running(quick())?;
-    server.xid(
-        4,
-        95,
-        "pid=1, name=x, Uncontained: LTC TAG (0x2,0x0). RST: Yes, D-RST: No",
-    )?;
+    uncontained(&mut server, 1)?;
     let tracked = server.finding("gpu.xid")?;
     let id = tracked["id"].as_str().context("id")?;
     let (code, said) = server
@@ -124,11 +127,7 @@ fn a_person_clears_a_finding_and_says_why() -> Result<()> {
     server.judged()?;
     ensure!(!has(&server.status()?, "gpu.xid"), "it came back by itself");
     // Another one is another.
-    server.xid(
-        4,
-        95,
-        "pid=2, name=y, Uncontained: LTC TAG (0x3,0x0). RST: Yes, D-RST: No",
-    )?;
+    uncontained(&mut server, 2)?;
     let again = server.finding("gpu.xid")?;
     ensure!(again["finding"]["since"] != tracked["finding"]["since"]);
     let (code, _) = server
@@ -142,11 +141,7 @@ fn a_person_clears_a_finding_and_says_why() -> Result<()> {
 fn a_configuration_is_taken_at_sighup_or_refused_as_a_whole() -> Result<()> {
     let _guard = beside_others();
     let mut server = Server::running(quick())?;
-    server.xid(
-        4,
-        95,
-        "pid=1, name=x, Uncontained: LTC TAG (0x2,0x0). RST: Yes, D-RST: No",
-    )?;
+    uncontained(&mut server, 1)?;
     let verdict =
         |wanted: &'static str| move |status: &serde_json::Value| status["verdict"] == wanted;
     server
