@@ -19,6 +19,10 @@ use crate::version::Version;
 /// Room beside the versions themselves, in bytes.
 const SPARE: u64 = 64 << 20;
 
+/// Why nothing else is begun while versions are exchanged.
+const UNDER_WAY: &str =
+    "an upgrade is under way: wait for it, see 'systemctl status cupel-upgrade.service'";
+
 /// One thing that is done.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Step {
@@ -155,11 +159,7 @@ pub fn install(facts: &Facts, wish: &InstallWish, bytes: u64) -> Result<Plan, Re
                 "{version} is installed: use 'cupel upgrade FILE' to exchange it"
             )),
             State::Switching { .. } | State::Probation { .. } | State::Reverting { .. } => {
-                against.push(
-                    "an upgrade is under way: wait for it, see 'systemctl status \
-                     cupel-upgrade.service'"
-                        .to_owned(),
-                );
+                against.push(UNDER_WAY.to_owned());
             }
         },
         Err(why) => against.push(why.clone()),
@@ -290,11 +290,7 @@ fn settled(facts: &Facts, against: &mut Vec<String>) -> Option<Version> {
                 against.push("a removal was cut short: run 'cupel uninstall' again".to_owned())
             }
             State::Switching { .. } | State::Probation { .. } | State::Reverting { .. } => {
-                against.push(
-                    "an upgrade is under way: wait for it, see 'systemctl status \
-                     cupel-upgrade.service'"
-                        .to_owned(),
-                );
+                against.push(UNDER_WAY.to_owned());
             }
         },
     }

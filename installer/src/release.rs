@@ -8,6 +8,9 @@
 use std::path::PathBuf;
 
 use minisign_verify::{PublicKey, Signature};
+use object::Endianness;
+use object::elf::{EM_AARCH64, EM_X86_64, ET_DYN, ET_EXEC, FileHeader64, PT_LOAD};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
 use crate::version::Hash;
 
@@ -56,8 +59,8 @@ pub struct Key {
     pub text: String,
 }
 
-/// A file that a trusted key signed and that is a program for this machine. There is no other way
-/// to have one.
+/// A program for this machine that a trusted key signed, or the one that runs already. There is no
+/// other way to have one.
 #[derive(Clone)]
 pub struct Release {
     bytes: Vec<u8>,
@@ -180,79 +183,41 @@ impl Architecture {
     }
 }
 
-/// Number of x86-64 in `e_machine` (ELF-64 Object File Format, processor supplements).
-const EM_X86_64: u64 = 62;
-
-/// Number of AArch64.
-const EM_AARCH64: u64 = 183;
-
-/// Size of an ELF-64 header, in bytes.
-const HEADER: usize = 64;
-
-/// Size of a program header.
-const PROGRAM_HEADER: u64 = 56;
-
-/// A part of the file that is loaded.
-const PT_LOAD: u64 = 1;
-
 /// Whether this is a whole ELF program for such a machine.
 ///
 /// # Errors
 /// [`ReleaseError::NotAProgram`], [`ReleaseError::WrongArchitecture`].
 pub fn program(bytes: &[u8], wanted: Architecture) -> Result<(), ReleaseError> {
-    let length = bytes.len() as u64;
-    if bytes.len() < HEADER || !bytes.starts_with(b"\x7fELF") {
-        return Err(ReleaseError::NotAProgram("no ELF header"));
-    }
-    if bytes[4] != 2 || bytes[5] != 1 {
-        return Err(ReleaseError::NotAProgram("not 64-bit little-endian"));
-    }
-    let number = |at: u64, size: usize| -> Option<u64> {
-        let at = usize::try_from(at).ok()?;
-        let field = bytes.get(at..at.checked_add(size)?)?;
-        let shifted = field.iter().rev();
-        Some(shifted.fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    let header = FileHeader64::<Endianness>::parse(bytes)
+        .map_err(|_| ReleaseError::NotAProgram("no 64-bit ELF header"))?;
+    let endian = match header.endian() {
+        Ok(Endianness::Little) => Endianness::Little,
+        Ok(Endianness::Big) | Err(_) => {
+            return Err(ReleaseError::NotAProgram("not little-endian"));
+        }
     };
-    let cut = || ReleaseError::NotAProgram("it is cut short");
-    if !matches!(number(16, 2), Some(2 | 3)) {
+    if ![ET_EXEC, ET_DYN].contains(&header.e_type(endian)) {
         return Err(ReleaseError::NotAProgram("not executable"));
     }
-    let is = match number(18, 2) {
-        Some(EM_X86_64) => Architecture::X86_64.name(),
-        Some(EM_AARCH64) => Architecture::Aarch64.name(),
-        Some(_) | None => "other processors",
+    let is = match header.e_machine(endian) {
+        EM_X86_64 => Architecture::X86_64.name(),
+        EM_AARCH64 => Architecture::Aarch64.name(),
+        _ => "other processors",
     };
     if is != wanted.name() {
         let wanted = wanted.name();
         return Err(ReleaseError::WrongArchitecture { is, wanted });
     }
-    let table = number(32, 8).ok_or_else(cut)?;
-    let count = number(56, 2).ok_or_else(cut)?;
+    let cut = || ReleaseError::NotAProgram("it is cut short");
     let mut loaded = false;
-    for index in 0..count {
-        let at = table.checked_add(index * PROGRAM_HEADER).ok_or_else(cut)?;
-        let field = |offset: u64, size: usize| {
-            at.checked_add(offset)
-                .and_then(|at| number(at, size))
-                .ok_or_else(cut)
-        };
-        let end = field(8, 8)?.checked_add(field(32, 8)?).ok_or_else(cut)?;
-        if end > length {
-            return Err(cut());
-        }
-        loaded |= field(0, 4)? == PT_LOAD;
+    for segment in header.program_headers(endian, bytes).map_err(|_| cut())? {
+        segment.data(endian, bytes).map_err(|()| cut())?;
+        loaded |= segment.p_type(endian) == PT_LOAD;
     }
     if !loaded {
         return Err(ReleaseError::NotAProgram("nothing in it is loaded"));
     }
     // The table of sections comes last in a file: where it is whole, the file is.
-    let sections = number(40, 8).ok_or_else(cut)?;
-    let sections_size = number(58, 2).ok_or_else(cut)? * number(60, 2).ok_or_else(cut)?;
-    if sections
-        .checked_add(sections_size)
-        .is_none_or(|end| end > length)
-    {
-        return Err(cut());
-    }
+    header.section_headers(endian, bytes).map_err(|_| cut())?;
     Ok(())
 }

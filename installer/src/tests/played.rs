@@ -47,10 +47,13 @@ impl Behaviour {
 /// A program of this number and behaviour.
 pub fn program(number: &str, behaviour: Behaviour, machine: u16) -> Vec<u8> {
     let mut bytes = vec![0; 64 + 56];
-    bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    bytes[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     bytes[16] = 2;
+    bytes[20] = 1;
     bytes[18..20].copy_from_slice(&machine.to_le_bytes());
     bytes[32] = 64;
+    bytes[52] = 64;
+    bytes[54] = 56;
     bytes[56] = 1;
     bytes[64] = 1;
     let (word, _) = Behaviour::ALL
