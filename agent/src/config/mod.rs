@@ -18,7 +18,7 @@ mod settings;
 pub use fragment::{ConfigError, Fragment, parse};
 pub use inputs::{Inputs, Origin, Setting};
 pub use listen::Listen;
-pub use settings::{InventorySettings, Row, ServiceSettings, Settings};
+pub use settings::{InventorySettings, Row, ServiceSettings, Settings, usual_cadences};
 
 use anyhow::Context as _;
 use cupel_hardware::{ReadError, Root};

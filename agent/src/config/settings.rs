@@ -37,6 +37,13 @@ fn usual_cadence(source: Source) -> Duration {
     })
 }
 
+/// The sources, and how often each is read unless told otherwise.
+pub fn usual_cadences() -> impl Iterator<Item = (&'static str, Duration)> {
+    Source::ALL
+        .into_iter()
+        .map(|source| (source.name(), usual_cadence(source)))
+}
+
 /// How long the hook believes what the service said last: longer than a restart takes, shorter than
 /// a person takes to wonder. Unverified.
 const HOOK_VALID: Duration = Duration::from_secs(120);

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use cupel_agent::config::usual_cadences;
 use cupel_fleet::{Api, Running};
 use cupel_rack::{Rack, Scenario};
 
@@ -25,27 +26,6 @@ use crate::workspace::Workspace;
 
 /// Where Debian puts the exporter.
 const EXPORTER: &str = "/usr/bin/prometheus-node-exporter";
-
-/// The usual interval of scrapes, in seconds: that of the service's quickest sources.
-const USUAL: f64 = 15.0;
-
-/// The usual cadence of each source, in seconds.
-const CADENCES: [(&str, f64); 14] = [
-    ("gpu", 15.0),
-    ("rdma", 15.0),
-    ("pci", 60.0),
-    ("nvme", 60.0),
-    ("memory", 60.0),
-    ("network", 60.0),
-    ("filesystems", 60.0),
-    ("sensors", 60.0),
-    ("services", 60.0),
-    ("node", 300.0),
-    ("cpus", 300.0),
-    ("kernel", 300.0),
-    ("bmc", 300.0),
-    ("bmc-details", 900.0),
-];
 
 /// The node: eight GPUs.
 const NODE: &str = "title = \"measured\"\nplatform = \"dgx-h100\"\nverdict = \"healthy\"\n";
@@ -203,8 +183,12 @@ fn service(
     let etc = rack.root().join("etc/cupel");
     fs::create_dir_all(&etc)?;
     let mut text = format!("[service]\nlisten = \"127.0.0.1:{port}\"\n[service.every_seconds]\n");
-    for (source, usual) in CADENCES {
-        writeln!(text, "{source} = {:?}", (usual * every / USUAL).max(0.2))?;
+    // The usual interval of scrapes is that of the quickest sources.
+    let quickest = usual_cadences().map(|(_, cadence)| cadence).min();
+    let share = every / quickest.context("no source")?.as_secs_f64();
+    for (source, usual) in usual_cadences() {
+        let seconds = (usual.as_secs_f64() * share).max(0.2);
+        writeln!(text, "{source} = {seconds:?}")?;
     }
     fs::write(etc.join("measured.toml"), text)?;
     let log = directory.join("service.log");
