@@ -147,8 +147,8 @@ impl<'a> Toolchain<'a> {
         Ok(all || Architecture::here()? == architecture)
     }
 
-    /// Builds the worker, then static programs of these packages, with the worker inside `cupel`,
-    /// compressed. Gives the worker's file, too.
+    /// Builds the worker, then static programs of these packages, with the worker, compressed, inside
+    /// `cupel`, where that is one of them. Gives the worker's file, too.
     pub fn build(
         &self,
         architecture: Architecture,
@@ -192,7 +192,7 @@ impl<'a> Toolchain<'a> {
             args.extend(["--package", package]);
         }
         let worker = inside.map(|worker| worker.display().to_string());
-        if worker.is_some() {
+        if worker.is_some() && packages.contains(&"cupel") {
             args.extend(["--features", "cupel/embedded-worker"]);
         }
         let mut flags: Vec<String> = self

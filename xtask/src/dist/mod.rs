@@ -184,11 +184,11 @@ fn programs(
     next: &Path,
 ) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
-    let names: Vec<&str> = PROGRAMS.iter().map(|(name, _)| *name).collect();
-    let (built, _) = toolchain.build(architecture, &names)?;
-    let metadata = release.workspace.metadata(Some(&built.target))?;
     let lock = fs::read_to_string(release.workspace.root.join("Cargo.lock"))?;
     for (name, carries) in PROGRAMS {
+        // Each by itself: built together, each would carry what the other wants of their libraries.
+        let (built, _) = toolchain.build(architecture, &[name])?;
+        let metadata = release.workspace.metadata(Some(&built.target))?;
         let file = format!("{name}-{}", architecture.name());
         let path = next.join(&file);
         copy(&built.directory.join(name), &path)?;
