@@ -10,6 +10,7 @@
 //! # What is absent
 //! No I/O, no clock, no async, no logic of a domain. Time comes in as a [`Timestamp`].
 
+pub mod enrolment;
 pub mod event;
 pub mod finding;
 pub mod pci;
