@@ -1,7 +1,8 @@
 //! What a node remembers over restarts, and what it has yet to tell the inventory.
 //!
 //! [`Outbox`] keeps state and unsent reports in one SQLite file; [`Delivery`] posts one report and
-//! says what came of it; [`Backoff`] says how long to wait after a failure. The service joins them:
+//! says what came of it; [`Backoff`] says how long to wait after a failure. [`IdentityDirectory`]
+//! keeps what the inventory knows the node by. The service joins them:
 //!
 //! ```text
 //! Outbox::next -> Delivery::post -> Delivered -> Outbox::acknowledge
@@ -23,13 +24,18 @@
 
 mod delivery;
 mod fetch;
+mod identity;
 mod store;
 
 pub use delivery::{
-    Backoff, Delivered, Delivery, DeliveryError, DeliverySettings, Outcome, WantedNews, check_url,
-    delay,
+    Backoff, Credential, Delivered, Delivery, DeliveryError, DeliverySettings, Outcome, WantedNews,
+    check_url, delay,
 };
 pub use fetch::{FetchError, fetch};
+pub use identity::{
+    EnrolError, IdentityDirectory, IdentityDocument, IdentityError, Key, KeyError, KeyFile, Lock,
+    NodeIdentity, ParseError, enrol, parse_join, renew,
+};
 pub use store::{
     Change, Class, CommitError, Committed, EventRow, KernelCursor, Limits, OpenError, Opened,
     Outbox, RefusedReport, Remembered, SetAside, Spooled, StartsAt, State, Stats, WantedDocument,

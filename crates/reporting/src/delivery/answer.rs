@@ -204,7 +204,7 @@ fn wanted(raw: &RawValue) -> WantedNews {
 }
 
 /// What a problem document says, if the body is one about this status.
-fn problem(status: u16, body: &[u8]) -> Option<String> {
+pub(crate) fn problem(status: u16, body: &[u8]) -> Option<String> {
     let problem: Problem = serde_json::from_slice(body).ok()?;
     if problem.status.is_some_and(|said| said != status) {
         return None;
@@ -225,7 +225,7 @@ fn problem(status: u16, body: &[u8]) -> Option<String> {
 }
 
 /// Somebody else's text: one line, not long, nothing that moves a cursor.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let clean: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -9,16 +9,18 @@
 //! # What is absent
 //! Trying again: what to wait for is [`super::Backoff`]'s, and which report is next the outbox's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Certificate, Client, Response, StatusCode, redirect};
+use reqwest::{Certificate, Client, Response, StatusCode, Url, redirect};
 
 use super::answer::{Head, Outcome, judge};
 use super::target::{DeliveryError, Target};
 use super::token::Token;
+use crate::identity::NodeIdentity;
 use crate::store::{Spooled, chain};
 
 /// Most bytes of an answer that are read.
@@ -27,13 +29,22 @@ const ANSWER_BYTES: usize = 256 << 10;
 /// A connection that is not used for so long is closed: less than servers wait.
 const IDLE: Duration = Duration::from_secs(45);
 
+/// What a node shows of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// The token in this file; best 0600.
+    Token(PathBuf),
+    /// Its identity: a client certificate. The inventory is trusted by its authority too.
+    Identity(Arc<NodeIdentity>),
+}
+
 /// Where to deliver, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliverySettings {
     /// The inventory's base URL: `https://`, or `http://` to this machine itself.
     pub url: String,
-    /// File with the token; best 0600.
-    pub token_file: PathBuf,
+    /// What the node shows of itself.
+    pub credential: Credential,
     /// File of further certificate authorities, PEM; the machine's own are always trusted.
     pub ca_file: Option<PathBuf>,
     /// Whether `HTTPS_PROXY` and its kin are used.
@@ -45,11 +56,16 @@ pub struct DeliverySettings {
 }
 
 impl DeliverySettings {
-    /// With the usual deadlines.
+    /// By a token, with the usual deadlines.
     pub fn new(url: impl Into<String>, token_file: impl Into<PathBuf>) -> Self {
+        Self::with(url, Credential::Token(token_file.into()))
+    }
+
+    /// With the usual deadlines.
+    pub fn with(url: impl Into<String>, credential: Credential) -> Self {
         Self {
             url: url.into(),
-            token_file: token_file.into(),
+            credential,
             ca_file: None,
             proxy_from_environment: false,
             connect_timeout: Duration::from_secs(10),
@@ -62,8 +78,9 @@ impl DeliverySettings {
 #[derive(Debug)]
 pub struct Delivery {
     client: Client,
-    target: Target,
-    token: Token,
+    reports: Url,
+    /// None: the certificate says who asks.
+    token: Option<Token>,
     timeout: Duration,
 }
 
@@ -74,37 +91,23 @@ impl Delivery {
     /// [`DeliveryError`]: the URL or the certificates.
     pub fn new(settings: &DeliverySettings) -> Result<Self, DeliveryError> {
         let target = Target::parse(&settings.url)?;
-        let mut builder = Client::builder()
-            .user_agent(concat!("cupel/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(settings.connect_timeout)
-            .timeout(settings.timeout)
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(1)
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .http1_only();
-        if target.plain {
-            // No TLS: the machine's certificates need not be read.
-            builder = builder.no_proxy().tls_certs_only([]);
-        } else {
-            builder = builder.https_only(true);
-            if let Some(path) = &settings.ca_file {
-                builder = builder.tls_certs_merge(certificates(path)?);
-            }
-            if !settings.proxy_from_environment {
-                builder = builder.no_proxy();
-            }
-        }
-        if let Some((name, addresses)) = &target.pinned {
-            builder = builder.resolve_to_addrs(name, addresses);
-        }
-        let client = builder
-            .build()
-            .map_err(|error| DeliveryError::Setup { why: chain(&error) })?;
+        let (identity, token) = match &settings.credential {
+            Credential::Token(file) => (None, Some(Token::new(file.clone()))),
+            Credential::Identity(identity) => (Some(identity.as_ref()), None),
+        };
+        let client = connection(&Way {
+            target: &target,
+            ca_file: settings.ca_file.as_deref(),
+            authority: None,
+            identity,
+            proxy_from_environment: settings.proxy_from_environment,
+            connect_timeout: settings.connect_timeout,
+            timeout: settings.timeout,
+        })?;
         Ok(Self {
             client,
-            target,
-            token: Token::new(settings.token_file.clone()),
+            reports: target.at("/v1/reports"),
+            token,
             timeout: settings.timeout,
         })
     }
@@ -122,20 +125,15 @@ impl Delivery {
     }
 
     async fn attempt(&mut self, report: &Spooled) -> Outcome {
-        let authorization = match self.token.authorization() {
+        let first = match self.authorization() {
             Ok(value) => value,
-            Err(error) => {
-                return Outcome::Later {
-                    after: None,
-                    why: chain(&error),
-                };
-            }
+            Err(why) => return Outcome::Later { after: None, why },
         };
-        match self.send(report, authorization.clone()).await {
-            Ok((StatusCode::UNAUTHORIZED, _)) if self.token.is_renewed(&authorization) => {
-                match self.token.authorization() {
+        match self.send(report, first.clone()).await {
+            Ok((StatusCode::UNAUTHORIZED, _)) if self.is_renewed(first.as_ref()) => {
+                match self.authorization() {
                     Ok(value) => self.send(report, value).await,
-                    Err(error) => Err(chain(&error)),
+                    Err(why) => Err(why),
                 }
             }
             result => result,
@@ -146,16 +144,29 @@ impl Delivery {
         )
     }
 
+    fn authorization(&mut self) -> Result<Option<HeaderValue>, String> {
+        let token = self.token.as_mut().map(Token::authorization);
+        token.transpose().map_err(|error| chain(&error))
+    }
+
+    fn is_renewed(&mut self, refused: Option<&HeaderValue>) -> bool {
+        self.token
+            .as_mut()
+            .zip(refused)
+            .is_some_and(|(token, refused)| token.is_renewed(refused))
+    }
+
     /// One request; an error where no answer began.
     async fn send(
         &self,
         report: &Spooled,
-        authorization: HeaderValue,
+        authorization: Option<HeaderValue>,
     ) -> Result<(StatusCode, Outcome), String> {
-        let mut response = self
-            .client
-            .post(self.target.reports.clone())
-            .header(AUTHORIZATION, authorization)
+        let mut request = self.client.post(self.reports.clone());
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let mut response = request
             .header(CONTENT_TYPE, "application/json")
             .header(CONTENT_ENCODING, "zstd")
             .header(ACCEPT, "application/json, application/problem+json")
@@ -180,7 +191,61 @@ fn text<'a>(headers: &'a HeaderMap, name: &reqwest::header::HeaderName) -> Optio
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-async fn read(response: &mut Response) -> Result<Vec<u8>, String> {
+/// How a connection is made.
+pub(crate) struct Way<'a> {
+    pub target: &'a Target,
+    /// Further certificate authorities.
+    pub ca_file: Option<&'a Path>,
+    /// The same, as PEM.
+    pub authority: Option<&'a str>,
+    /// The client certificate that is shown; its authority is trusted too.
+    pub identity: Option<&'a NodeIdentity>,
+    pub proxy_from_environment: bool,
+    pub connect_timeout: Duration,
+    pub timeout: Duration,
+}
+
+/// Sets a connection up; connects to nothing yet.
+pub(crate) fn connection(way: &Way<'_>) -> Result<Client, DeliveryError> {
+    let setup = |error: reqwest::Error| DeliveryError::Setup { why: chain(&error) };
+    let mut builder = Client::builder()
+        .user_agent(concat!("cupel/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(way.connect_timeout)
+        .timeout(way.timeout)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(1)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .http1_only();
+    if way.target.plain {
+        // No TLS: the machine's certificates need not be read.
+        builder = builder.no_proxy().tls_certs_only([]);
+    } else {
+        builder = builder.https_only(true);
+        let mut trusted = match way.ca_file {
+            Some(path) => certificates(path)?,
+            None => Vec::new(),
+        };
+        let of_identity = way.identity.map(|identity| identity.authority.as_str());
+        for pem in [way.authority, of_identity].into_iter().flatten() {
+            trusted.extend(Certificate::from_pem_bundle(pem.as_bytes()).map_err(setup)?);
+        }
+        builder = builder.tls_certs_merge(trusted);
+        if let Some(identity) = way.identity {
+            builder = builder.identity(identity.shown().map_err(setup)?);
+        }
+        if !way.proxy_from_environment {
+            builder = builder.no_proxy();
+        }
+    }
+    if let Some((name, addresses)) = &way.target.pinned {
+        builder = builder.resolve_to_addrs(name, addresses);
+    }
+    builder.build().map_err(setup)
+}
+
+/// The body of an answer, up to [`ANSWER_BYTES`].
+pub(crate) async fn read(response: &mut Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(part) = response.chunk().await.map_err(|error| chain(&error))? {
         if body.len() + part.len() > ANSWER_BYTES {
@@ -191,7 +256,7 @@ async fn read(response: &mut Response) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
-pub(crate) fn certificates(path: &std::path::Path) -> Result<Vec<Certificate>, DeliveryError> {
+pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, DeliveryError> {
     let pem = std::fs::read(path).map_err(|source| DeliveryError::CaFile {
         path: path.to_owned(),
         source,

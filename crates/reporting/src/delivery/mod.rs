@@ -7,10 +7,12 @@ mod target;
 mod token;
 
 pub use answer::{Delivered, Outcome, WantedNews};
+pub(crate) use answer::{problem, shown};
 pub use backoff::{Backoff, delay};
-pub(crate) use client::certificates;
-pub use client::{Delivery, DeliverySettings};
+pub use client::{Credential, Delivery, DeliverySettings};
+pub(crate) use client::{Way, certificates, connection, read};
 pub use target::DeliveryError;
+pub(crate) use target::Target;
 
 /// Whether reports may go to this address.
 ///

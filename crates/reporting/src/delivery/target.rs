@@ -49,9 +49,9 @@ pub enum DeliveryError {
 
 /// Where reports go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
-    /// `…/v1/reports`.
-    pub reports: Url,
+pub(crate) struct Target {
+    /// The inventory's base.
+    base: Url,
     /// Whether it is this machine, without TLS.
     pub plain: bool,
     /// The addresses to use instead of looking the host up.
@@ -112,13 +112,19 @@ impl Target {
             let addresses = loopback.map(|address| SocketAddr::new(address, port));
             (host, addresses.to_vec())
         });
-        let path = format!("{}/v1/reports", url.path().trim_end_matches('/'));
-        url.set_path(&path);
         Ok(Self {
-            reports: url,
+            base: url,
             plain,
             pinned,
         })
+    }
+
+    /// The address of a route, such as `/v1/reports`.
+    pub fn at(&self, route: &str) -> Url {
+        let mut url = self.base.clone();
+        let path = format!("{}{route}", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        url
     }
 }
 
@@ -157,7 +163,7 @@ mod tests {
             ("http://[::1]:8480/", "http://[::1]:8480/v1/reports", true),
         ] {
             let target = Target::parse(given).expect("target");
-            assert_eq!(target.reports.as_str(), reports);
+            assert_eq!(target.at("/v1/reports").as_str(), reports);
             assert_eq!(target.plain, plain);
             assert_eq!(target.pinned, None);
         }

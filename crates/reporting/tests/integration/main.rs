@@ -3,6 +3,7 @@
 mod damage;
 mod delivery;
 mod disk_full;
+mod identity;
 mod kept;
 mod kill;
 mod proxy;

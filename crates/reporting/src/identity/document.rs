@@ -1,0 +1,319 @@
+//! `identity.json`: all of an identity but its key.
+//!
+//! # Invariants
+//! - It is the identity: what it names is in use, what it does not name is not.
+//! - Pure and total: whatever the bytes, a document or an error that says where and what.
+
+use cupel_model::enrolment::{Enrolment, HardwareIdentity, KeyProtection};
+use cupel_model::{SCHEMA_VERSION, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::join::are_certificates;
+use super::key::Key;
+use super::place::{ParseError, line_of};
+use crate::delivery::{Target, check_url};
+
+/// All of an identity but its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityDocument {
+    /// Version of this JSON.
+    pub schema_version: u32,
+    /// The node that may report with it.
+    pub node: String,
+    /// The inventory that gave it: its base URL.
+    pub inventory: String,
+    /// Which hardware the node was when it was given.
+    pub hardware: HardwareIdentity,
+    /// What the key is protected by.
+    pub key_protection: KeyProtection,
+    /// Name of the key's file, beside this one.
+    pub key: String,
+    /// From when on it is good.
+    pub not_before: Timestamp,
+    /// Until when it is good.
+    pub not_after: Timestamp,
+    /// From when on the next one is asked for.
+    pub renew_after: Timestamp,
+    /// The certificate and those between it and the authority, PEM.
+    pub certificate: String,
+    /// Certificates that the inventory is trusted by, PEM.
+    pub authority: String,
+}
+
+impl IdentityDocument {
+    /// Of an answer.
+    pub fn new(
+        answer: Enrolment,
+        inventory: &str,
+        hardware: HardwareIdentity,
+        key_protection: KeyProtection,
+        key: &str,
+    ) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            node: answer.node,
+            inventory: inventory.to_owned(),
+            hardware,
+            key_protection,
+            key: key.to_owned(),
+            not_before: answer.not_before,
+            not_after: answer.not_after,
+            renew_after: answer.renew_after,
+            certificate: answer.certificate,
+            authority: answer.authority,
+        }
+    }
+
+    /// The document of a file's bytes.
+    ///
+    /// # Errors
+    /// [`ParseError`].
+    pub fn parse(bytes: &[u8], file: &str) -> Result<Self, ParseError> {
+        let wrong = |line: usize, what: String| ParseError {
+            file: file.to_owned(),
+            line,
+            what,
+        };
+        let document: Self = serde_json::from_slice(bytes).map_err(|error| {
+            let told = error.to_string();
+            let what = told
+                .rsplit_once(" at line ")
+                .map_or(&*told, |(what, _)| what);
+            wrong(error.line().max(1), what.to_owned())
+        })?;
+        document
+            .objection()
+            .map_or(Ok(()), |(key, what)| {
+                let name = format!("\"{key}\"");
+                let at = bytes
+                    .windows(name.len())
+                    .position(|part| part == name.as_bytes());
+                Err(wrong(
+                    line_of(bytes, at.unwrap_or_default()),
+                    format!("{key}: {what}"),
+                ))
+            })
+            .map(|()| document)
+    }
+
+    /// The first value that does not fit, and why.
+    fn objection(&self) -> Option<(&'static str, String)> {
+        if self.schema_version != SCHEMA_VERSION {
+            let what = format!("{}, this cupel reads {SCHEMA_VERSION}", self.schema_version);
+            return Some(("schema_version", what));
+        }
+        if self.node.is_empty() {
+            return Some(("node", "it is empty".to_owned()));
+        }
+        match Target::parse(&self.inventory) {
+            Err(error) => return Some(("inventory", error.to_string())),
+            Ok(target) if target.plain => {
+                let what = format!("{:?} has no TLS; want https://", self.inventory);
+                return Some(("inventory", what));
+            }
+            Ok(_) => {}
+        }
+        if !is_key_name(&self.key) {
+            let what = format!("{:?} is no name of a key's file", self.key);
+            return Some(("key", what));
+        }
+        if self.not_after <= self.not_before {
+            let what = format!("{} is not after {}", self.not_after, self.not_before);
+            return Some(("not_after", what));
+        }
+        if !(self.not_before..=self.not_after).contains(&self.renew_after) {
+            let what = format!(
+                "{} is not between {} and {}",
+                self.renew_after, self.not_before, self.not_after
+            );
+            return Some(("renew_after", what));
+        }
+        [
+            ("certificate", &self.certificate),
+            ("authority", &self.authority),
+        ]
+        .into_iter()
+        .find_map(|(key, pem)| Some((key, are_certificates(pem).err()?)))
+    }
+
+    /// Whether the inventory that gave it is the one at `url`: scheme, host and port.
+    pub fn is_of(&self, url: &str) -> bool {
+        check_url(url).is_ok()
+            && reqwest::Url::parse(url.trim())
+                .ok()
+                .zip(reqwest::Url::parse(&self.inventory).ok())
+                .is_some_and(|(one, other)| one.origin() == other.origin())
+    }
+}
+
+/// `key-…`, without a way out of the directory.
+pub(super) fn is_key_name(name: &str) -> bool {
+    name.starts_with("key-")
+        && name.len() <= 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+}
+
+/// An identity that can be used: the document, and its key opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeIdentity {
+    /// The certificate and those between it and the authority, PEM.
+    pub certificate: String,
+    /// Certificates that the inventory is trusted by, PEM.
+    pub authority: String,
+    /// Its key.
+    pub key: Key,
+}
+
+impl NodeIdentity {
+    /// Of a document and its key.
+    pub fn new(document: &IdentityDocument, key: Key) -> Self {
+        Self {
+            certificate: document.certificate.clone(),
+            authority: document.authority.clone(),
+            key,
+        }
+    }
+
+    /// Whether certificate and key belong together.
+    pub fn fits(&self) -> bool {
+        self.shown().is_ok_and(|shown| {
+            let client = reqwest::Client::builder()
+                .tls_certs_only([])
+                .identity(shown);
+            client.build().is_ok()
+        })
+    }
+
+    pub(crate) fn shown(&self) -> reqwest::Result<reqwest::Identity> {
+        let pem = format!("{}\n{}", self.certificate, self.key.pem());
+        reqwest::Identity::from_pem(pem.as_bytes())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// An identity and its key, signed by itself. Synthetic.
+    pub fn identity() -> (IdentityDocument, Key) {
+        let key = Key::generate().expect("key");
+        let pair = rcgen::KeyPair::from_pem(key.pem()).expect("pair");
+        let params = rcgen::CertificateParams::new(Vec::new()).expect("params");
+        let certificate = params.self_signed(&pair).expect("certificate").pem();
+        let at = |text: &str| text.parse().expect("time");
+        let document = IdentityDocument {
+            schema_version: SCHEMA_VERSION,
+            node: "n1".to_owned(),
+            inventory: "https://inventory.example:8470".to_owned(),
+            hardware: HardwareIdentity::default(),
+            key_protection: KeyProtection::File,
+            key: "key-0011223344556677.pem".to_owned(),
+            not_before: at("2026-01-01T00:00:00Z"),
+            not_after: at("2026-01-31T00:00:00Z"),
+            renew_after: at("2026-01-21T00:00:00Z"),
+            authority: certificate.clone(),
+            certificate,
+        };
+        (document, key)
+    }
+
+    fn written(document: &IdentityDocument) -> Vec<u8> {
+        serde_json::to_vec_pretty(document).expect("JSON")
+    }
+
+    #[test]
+    fn errors_name_file_line_and_value() {
+        let (good, _) = identity();
+        let read = IdentityDocument::parse(&written(&good), "x").expect("document");
+        assert_eq!(read, good);
+        type Change = fn(&mut IdentityDocument);
+        let changes: [(Change, &str); 8] = [
+            (
+                |is| is.schema_version = 9,
+                "identity.json:2: schema_version: 9, ",
+            ),
+            (|is| is.node.clear(), "identity.json:3: node: "),
+            (
+                |is| is.inventory = "http://in.example".to_owned(),
+                "identity.json:4: inventory: the inventory's URL \"http://in.example/\"",
+            ),
+            (
+                |is| is.key = "key-/../../etc/shadow".to_owned(),
+                "identity.json:11: key: \"key-/../../etc/shadow\" is no name",
+            ),
+            (
+                |is| is.not_after = is.not_before,
+                "identity.json:13: not_after: 2026-01-01",
+            ),
+            (
+                |is| is.renew_after = Timestamp::EPOCH,
+                "identity.json:14: renew_after: 1970",
+            ),
+            (
+                |is| is.certificate.clear(),
+                "identity.json:15: certificate: ",
+            ),
+            (
+                |is| is.authority = "x".to_owned(),
+                "identity.json:16: authority: ",
+            ),
+        ];
+        for (change, want) in changes {
+            let mut bad = good.clone();
+            change(&mut bad);
+            let told = IdentityDocument::parse(&written(&bad), "identity.json")
+                .expect_err(want)
+                .to_string();
+            assert!(told.starts_with(want), "{told}\nwant {want}");
+        }
+        let told = IdentityDocument::parse(b"{\n\"node\": 3}", "x").expect_err("type");
+        assert_eq!(told.line, 2);
+    }
+
+    #[test]
+    fn a_key_belongs_to_one_certificate() {
+        let (document, key) = identity();
+        assert!(NodeIdentity::new(&document, key).fits());
+        let other = Key::generate().expect("key");
+        assert!(!NodeIdentity::new(&document, other).fits());
+    }
+
+    #[test]
+    fn an_identity_is_for_one_inventory() {
+        let (document, _) = identity();
+        for (url, same) in [
+            ("https://inventory.example:8470/", true),
+            ("https://INVENTORY.example:8470/cupel", true),
+            ("https://inventory.example", false),
+            ("http://inventory.example:8470", false),
+            ("https://other.example:8470", false),
+        ] {
+            assert_eq!(document.is_of(url), same, "{url}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = IdentityDocument::parse(&bytes, "x");
+        }
+
+        /// Wherever a byte is another, the error is within the file.
+        #[test]
+        fn a_damaged_document_is_located(at in 0..4000_usize, byte in any::<u8>()) {
+            let (good, _) = identity();
+            let mut bytes = written(&good);
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            if let Err(error) = IdentityDocument::parse(&bytes, "x") {
+                let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+                prop_assert!((1..=lines).contains(&error.line), "{error}");
+            }
+        }
+    }
+}
