@@ -39,6 +39,9 @@ pub const JOURNAL: &str = "/var/lib/cupel/install.json";
 /// Held by whoever installs.
 pub const LOCK: &str = "/var/lib/cupel/install.lock";
 
+/// What lives as long as the service: its socket, and the gate.
+pub const RUNTIME: &str = "/run/cupel";
+
 /// The operator's configuration.
 pub const CONFIGURATION: &str = "/etc/cupel";
 

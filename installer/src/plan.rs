@@ -11,8 +11,8 @@ use cupel_hardware::systemd::Job;
 use crate::facts::Facts;
 use crate::journal::State;
 use crate::layout::{
-    CONFIGURATION, CURRENT, ENABLED, JOURNAL, KEYS, LIBRARY, LINKS, LOCK, PROVEN, SERVICE, STATE,
-    VERSIONS,
+    CONFIGURATION, CURRENT, ENABLED, JOURNAL, KEYS, LIBRARY, LINKS, LOCK, PROVEN, RUNTIME, SERVICE,
+    STATE, VERSIONS,
 };
 use crate::version::Version;
 
@@ -374,7 +374,7 @@ pub fn removal(purge: bool) -> Vec<Step> {
     let mut steps: Vec<Step> = ENABLED.iter().map(remove).collect();
     steps.push(Step::Job(Job::Stop, SERVICE));
     steps.extend(LINKS.iter().map(remove));
-    steps.extend([CURRENT, PROVEN, LIBRARY].map(|path| Step::Remove { path }));
+    steps.extend([RUNTIME, CURRENT, PROVEN, LIBRARY].map(|path| Step::Remove { path }));
     steps.push(Step::Reload);
     if purge {
         steps.extend([CONFIGURATION, STATE].map(|path| Step::Remove { path }));

@@ -7,7 +7,7 @@
 
 use cupel_model::platform::RdmaExpectation;
 use cupel_model::snapshot::{RdmaDevice, RdmaPort};
-use cupel_model::{Component, ComponentKind};
+use cupel_model::{Component, ComponentKind, Reading};
 
 use crate::context::Context;
 use crate::links::named;
@@ -45,6 +45,14 @@ impl Port<'_> {
     pub fn name(&self) -> String {
         let port = format!("{} port {}", self.device.name, self.port.number);
         named("RDMA adapter", &port, &self.component())
+    }
+
+    /// Whether it carries traffic.
+    pub fn is_up(&self) -> bool {
+        self.port
+            .state
+            .value()
+            .is_some_and(|state| state == "ACTIVE")
     }
 
     /// Whether the kernel says it is up, or would be with a subnet manager.
@@ -107,6 +115,20 @@ pub fn ports<'a>(context: &Context<'a>) -> Vec<Port<'a>> {
         }
     }
     ports
+}
+
+/// Ports that the kernel makes over a network interface (rxe, siw): no hardware, in no group.
+pub fn software<'a>(context: &Context<'a>) -> impl Iterator<Item = Port<'a>> {
+    let devices = context.snapshot.rdma.iter();
+    devices
+        .filter(|device| matches!(device.pci, Reading::Absent(_)))
+        .flat_map(|device| {
+            device.ports.iter().map(move |port| Port {
+                device,
+                port,
+                group: None,
+            })
+        })
 }
 
 /// Devices of which it is not known where they sit, and so whether their ports are this node's.

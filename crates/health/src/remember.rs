@@ -11,6 +11,7 @@ use cupel_model::snapshot::RememberedPart;
 use cupel_model::{ComponentKind, Finding, Snapshot};
 
 use crate::context::Context;
+use crate::rdma_groups;
 
 /// Kind and place of a part: its slot, else its address, else its name. Functions of one RDMA
 /// adapter share the slot: their address tells them apart.
@@ -55,10 +56,14 @@ pub fn remember(snapshot: &Snapshot) -> Vec<RememberedPart> {
 }
 
 /// What stays remembered when a person says that this finding is over: of a part that is missing
-/// nothing, for it was taken out on purpose. A part that is there is remembered anew.
+/// nothing, for it was taken out on purpose; nor of software ports that are down. A part that is
+/// there is remembered anew.
 pub fn forget(remembered: &[RememberedPart], finding: &Finding) -> Vec<RememberedPart> {
     let gone = &finding.component;
     let is_gone = |part: &RememberedPart| {
+        if finding.code == "rdma.port-down" && gone.pci.is_none() {
+            return part.kind == ComponentKind::Rdma && part.pci.is_none();
+        }
         finding.code.ends_with("missing")
             && part.kind == gone.kind
             && match &gone.serial {
@@ -135,6 +140,19 @@ fn seen(snapshot: &Snapshot) -> Vec<RememberedPart> {
             seen_at,
         })
     });
+    // A software port sits nowhere: its name is its place. Only that it was up makes it a part.
+    let software = rdma_groups::software(&context).filter_map(|port| {
+        port.is_up().then(|| RememberedPart {
+            kind: ComponentKind::Rdma,
+            index: Some(port.port.number),
+            slot: None,
+            pci: None,
+            serial: None,
+            uuid: None,
+            name: Some(port.device.name.clone()),
+            seen_at,
+        })
+    });
     let switches = snapshot.nvswitches.iter().map(|switch| RememberedPart {
         kind: ComponentKind::Nvswitch,
         index: None,
@@ -148,6 +166,7 @@ fn seen(snapshot: &Snapshot) -> Vec<RememberedPart> {
     gpus.chain(dimms)
         .chain(drives)
         .chain(adapters)
+        .chain(software)
         .chain(switches)
         .collect()
 }
@@ -179,6 +198,36 @@ mod tests {
             gpu(&parts, "SXM 4").serial.as_deref(),
             Some("1650123000003")
         );
+    }
+
+    #[test]
+    fn a_software_port_is_remembered_once_it_was_up_and_until_a_person_says_that_it_is_over() {
+        let mut node = good();
+        let mut rxe = node.rdma[0].clone();
+        rxe.name = "rxe0".to_owned();
+        rxe.pci = Reading::absent("no PCI device");
+        rxe.ports[0].state = "DOWN".to_owned().into();
+        node.rdma.push(rxe);
+        let known = |node: &Snapshot| {
+            let mut parts = remember(node).into_iter();
+            parts.any(|part| part.name.as_deref() == Some("rxe0"))
+        };
+        assert!(!known(&node));
+        node.rdma[4].ports[0].state = "ACTIVE".to_owned().into();
+        assert!(known(&node));
+        node.remembered = remember(&node);
+        node.rdma[4].ports[0].state = "DOWN".to_owned().into();
+        assert!(known(&node));
+        let report = crate::evaluate(&node, None, &crate::Modes::default());
+        let finding = report.findings.iter().find(|f| f.code == "rdma.port-down");
+        let finding = finding.expect("a finding");
+        assert!(
+            finding.summary.contains("rxe0 port 1"),
+            "{}",
+            finding.summary
+        );
+        node.remembered = forget(&node.remembered, finding);
+        assert!(!known(&node));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! For each PCI function: the fatal and non-fatal errors that AER has counted since boot, and what
 //! the kernel said of them: uncorrected errors, containment of a port (DPC), a recovery that failed.
 //! Requests that a device does not support are left out: a kernel that looks for devices makes them.
+//! The kernel tells at the port above a device that the device was not recovered: where that port has
+//! no error of its own, it is the device's, and the port is named with it.
 //! What a lost GPU leaves behind is left to `gpu.off-bus`. Where firmware owns AER nothing is visible.
 //!
 //! # Why it matters
@@ -20,7 +22,7 @@
 //! - PCI Express Base Specification, Advanced Error Reporting and Downstream Port Containment.
 //! - Linux, `aer_dev_fatal` and `aer_dev_nonfatal`, and the messages of its AER driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cupel_model::snapshot::PciDevice;
 use cupel_model::{
@@ -40,6 +42,9 @@ use crate::testing::{Case, Expect};
 
 const CODE: &str = "pcie.aer-uncorrected";
 
+/// What the kernel log says of a device, or of the port above it.
+const NOT_RECOVERED: &str = "pcie.aer-recovery-failed";
+
 /// The check.
 pub const CHECK: Check = Check {
     code: CODE,
@@ -58,6 +63,19 @@ struct Errors<'a> {
     /// Counters that are not zero.
     counted: BTreeMap<&'a str, u64>,
     events: Vec<(usize, &'a Event)>,
+    /// The port above that told of it.
+    port: Option<PciAddress>,
+}
+
+impl Errors<'_> {
+    /// Nothing but that a recovery failed: of a port, that is said of what is below it.
+    fn is_of_what_is_below(&self) -> bool {
+        self.counted.is_empty()
+            && self
+                .events
+                .iter()
+                .all(|(_, event)| event.code == NOT_RECOVERED)
+    }
 }
 
 fn evaluate(context: &Context<'_>) -> Outcome {
@@ -99,6 +117,7 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         errors.events.push((at, event));
     }
     devices.retain(|pci, _| !is_of_lost_gpu(context, *pci));
+    give_to_devices(context, &mut devices);
     let parts = linked(context);
     for (pci, errors) in devices {
         outcome.uses(errors.events.iter().map(|(at, _)| *at));
@@ -106,6 +125,45 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         outcome.find(draft(component, &name, &errors));
     }
     outcome
+}
+
+/// What a port only tells goes to the device below it that had the error, where just one had.
+fn give_to_devices<'a>(context: &Context<'a>, devices: &mut BTreeMap<PciAddress, Errors<'a>>) {
+    let ports: Vec<PciAddress> = devices
+        .iter()
+        .filter(|(_, errors)| errors.is_of_what_is_below())
+        .map(|(pci, _)| *pci)
+        .collect();
+    for port in ports {
+        // Ports are functions of one device; only the one that told is meant.
+        let told: BTreeSet<PciAddress> = devices
+            .get(&port)
+            .into_iter()
+            .flat_map(|errors| errors.events.iter().filter_map(|(_, event)| event.pci))
+            .collect();
+        let below: BTreeSet<PciAddress> = context
+            .snapshot
+            .pci
+            .iter()
+            .filter(|device| {
+                device
+                    .upstream
+                    .get()
+                    .is_some_and(|above| told.contains(&above))
+            })
+            .map(|device| device.address.with_function(0))
+            .filter(|device| *device != port && devices.contains_key(device))
+            .collect();
+        let below: Vec<PciAddress> = below.into_iter().collect();
+        let [device] = below[..] else { continue };
+        let Some(told) = devices.remove(&port) else {
+            continue;
+        };
+        if let Some(errors) = devices.get_mut(&device) {
+            errors.port = told.events.first().and_then(|(_, event)| event.pci);
+            errors.events.extend(told.events);
+        }
+    }
 }
 
 fn is_uncorrected(name: &str) -> bool {
@@ -119,7 +177,7 @@ fn is_told(event: &Event) -> bool {
     let codes = [
         "pcie.aer-fatal",
         "pcie.aer-nonfatal",
-        "pcie.aer-recovery-failed",
+        NOT_RECOVERED,
         "pcie.dpc",
     ];
     event.kind == EventKind::Aer
@@ -144,7 +202,7 @@ fn draft(component: Component, name: &str, errors: &Errors<'_>) -> Draft {
     let fatal = has("pcie.aer-fatal")
         || has("pcie.dpc")
         || errors.counted.keys().any(|name| name.starts_with("fatal/"));
-    let failed = has("pcie.aer-recovery-failed");
+    let failed = has(NOT_RECOVERED);
     let draft = if failed {
         let text = format!("{name} had a PCIe error from which it was not recovered");
         Draft::critical(CODE, component, text)
@@ -163,6 +221,9 @@ fn draft(component: Component, name: &str, errors: &Errors<'_>) -> Draft {
     }
     if let Some((_, event)) = errors.events.first() {
         draft = draft.evidence(Evidence::value("kernel_log", event.raw.as_str()));
+    }
+    if let Some(port) = errors.port {
+        draft = draft.evidence(Evidence::value("told_by_port", port.to_string()));
     }
     draft
         .human(
@@ -312,5 +373,65 @@ mod tests {
             finding.summary
         );
         assert_eq!(outcome.clone().into_parts().1.len(), 2);
+    }
+
+    /// The port above the GPU of [`counted`], in the snapshot.
+    fn port(node: &mut Node) -> PciAddress {
+        let port: PciAddress = "0000:00:05.1".parse().expect("address");
+        let mut above = node.snapshot.pci[0].clone();
+        above.address = port;
+        above.upstream = cupel_model::Reading::absent("root bus");
+        node.snapshot.pci.insert(0, above);
+        let gpu = crate::testing::gpu_pci(2);
+        for function in &mut node.snapshot.pci {
+            if function.address == gpu {
+                function.upstream = port.into();
+            }
+        }
+        port
+    }
+
+    fn told_at(node: &mut Node, port: PciAddress, code: &str) {
+        log(node, code, cupel_model::LogSource::Kernel);
+        let event = node.snapshot.kernel_log.last_mut().expect("an event");
+        event.pci = Some(port);
+    }
+
+    #[test]
+    fn what_a_port_tells_of_the_device_below_it_is_one_finding_of_that_device() {
+        let mut node = Node::good();
+        let port = port(&mut node);
+        counted(&mut node, "nonfatal/CmpltTO");
+        told_at(&mut node, port, NOT_RECOVERED);
+        let outcome = evaluate(&Context::new(&node.snapshot, node.platform.as_ref()));
+        let [finding] = outcome.findings() else {
+            panic!("{:#?}", outcome.findings())
+        };
+        assert_eq!(finding.component.serial.as_deref(), Some("1650123000002"));
+        assert_eq!(finding.severity, cupel_model::Severity::Critical);
+        let told = finding.evidence.iter().find(|e| e.name == "told_by_port");
+        assert_eq!(told.expect("the port").value, port.to_string());
+    }
+
+    #[test]
+    fn a_port_with_an_error_of_its_own_has_its_own_finding() {
+        for own in ["pcie.dpc", "pcie.aer-nonfatal"] {
+            let mut node = Node::good();
+            let port = port(&mut node);
+            counted(&mut node, "nonfatal/CmpltTO");
+            told_at(&mut node, port, own);
+            told_at(&mut node, port, NOT_RECOVERED);
+            let outcome = evaluate(&Context::new(&node.snapshot, node.platform.as_ref()));
+            assert_eq!(outcome.findings().len(), 2, "{own}");
+        }
+        // Nothing below it is known to have had one.
+        let mut node = Node::good();
+        let port = port(&mut node);
+        told_at(&mut node, port, NOT_RECOVERED);
+        let outcome = evaluate(&Context::new(&node.snapshot, node.platform.as_ref()));
+        let [finding] = outcome.findings() else {
+            panic!("{:#?}", outcome.findings())
+        };
+        assert_eq!(finding.component.pci, Some(port.with_function(0)));
     }
 }

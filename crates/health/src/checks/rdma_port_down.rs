@@ -3,8 +3,10 @@
 //! # What it checks
 //! The state of each port that should be up: because the platform counts on it, because it was up in
 //! the sample before, or, without a platform, because all its peers are (the same hardware, at least
-//! three others). A port that nobody counts on may be down. `INIT` is a link that waits for a subnet
-//! manager: a state, not a fault of the node.
+//! three others). It makes no difference whether it was switched off. A port that nobody counts on
+//! may be down. `INIT` is a link that waits for a subnet manager: a state, not a fault of the node.
+//! A software port, which the kernel makes over a network interface, should be up once it was up,
+//! until `cupel clear` says that it need not be.
 //!
 //! # Why it matters
 //! A job over several nodes needs every rail; one port down stops it or slows all of its nodes.
@@ -19,13 +21,13 @@
 //! - NVSentinel #1361: a port that is down is a fault only if something says it should be up.
 //! - NVIDIA Health Validation (2026): an outage of 30 s is critical.
 
-use cupel_model::{Evidence, Mode, RemedyAction};
+use cupel_model::{Component, ComponentKind, Evidence, Mode, RemedyAction};
 
 use crate::context::Context;
 use crate::doc::module_doc;
 use crate::draft::Draft;
 use crate::outcome::Outcome;
-use crate::rdma_groups::{Port, ports, tell_unread};
+use crate::rdma_groups::{Port, ports, software, tell_unread};
 use crate::registry::{Basis, Check, Window};
 #[cfg(test)]
 use crate::testing::{Case, Expect, trouble};
@@ -115,7 +117,41 @@ fn evaluate(context: &Context<'_>) -> Outcome {
         );
     }
     outcome.not_here("no RDMA port");
+    software_ports(context, &mut outcome);
     outcome
+}
+
+/// Those that were up in this boot and are down; what they have in common is the kernel's making, so
+/// it is one finding.
+fn software_ports(context: &Context<'_>, outcome: &mut Outcome) {
+    let mut down = Vec::new();
+    for port in software(context) {
+        // Its own counter does not tell: it counts a port that is made over an interface that is
+        // down as one that went down.
+        let was_up = context
+            .remembered(ComponentKind::Rdma)
+            .any(|part| part.pci.is_none() && part.name.as_ref() == Some(&port.device.name));
+        if !was_up {
+            continue;
+        }
+        let state = outcome.need(&port.short(), "port state", &port.port.state, true);
+        if let Some(state) = state.filter(|_| !port.is_linked()) {
+            down.push((port.short(), state.clone()));
+        }
+    }
+    let Some((_, state)) = down.first() else {
+        return;
+    };
+    let names: Vec<&str> = down.iter().map(|(name, _)| name.as_str()).collect();
+    let names = names.join(", ");
+    let text = format!("software RDMA {names} was up before and is {state}");
+    let draft = Draft::warning(CODE, Component::of(ComponentKind::Rdma), text)
+        .evidence(Evidence::value("state", state.as_str()).limit("ACTIVE", "as it was before"))
+        .evidence(Evidence::value("ports", names.as_str()));
+    outcome.find(draft.human(
+        RemedyAction::RunDiagnostic,
+        format!("See who took the network interface below {names} down ('rdma link', 'ip link')"),
+    ));
 }
 
 /// The port's state in the sample before.
@@ -156,6 +192,23 @@ fn down(node: &mut crate::testing::Node) {
     port.physical_state = "Polling".to_owned().into();
 }
 
+/// rxe over an interface that is down: no PCI function.
+#[cfg(test)]
+fn software_down(node: &mut crate::testing::Node, was_up: bool) {
+    let mut device = node.snapshot.rdma[1].clone();
+    device.name = "rxe0".to_owned();
+    device.pci = cupel_model::Reading::absent("no PCI device");
+    device.hca_type = cupel_model::Reading::absent("no such file");
+    node.snapshot.rdma.push(device);
+    if was_up {
+        node.snapshot.remembered = crate::remember(&node.snapshot);
+    }
+    let port = node.snapshot.rdma.last_mut().expect("it").ports.first_mut();
+    let port = port.expect("its port");
+    port.state = "DOWN".to_owned().into();
+    port.physical_state = "Disabled".to_owned().into();
+}
+
 #[cfg(test)]
 const CASES: &[Case] = &[
     Case {
@@ -180,6 +233,24 @@ const CASES: &[Case] = &[
         name: "one down",
         expect: Expect::Fail,
         change: down,
+    },
+    Case {
+        name: "one that was switched off",
+        expect: Expect::Fail,
+        change: |node| {
+            down(node);
+            node.snapshot.rdma[1].ports[0].physical_state = "Disabled".to_owned().into();
+        },
+    },
+    Case {
+        name: "a software port that was up before",
+        expect: Expect::Fail,
+        change: |node| software_down(node, true),
+    },
+    Case {
+        name: "a software port that never was up",
+        expect: Expect::Pass,
+        change: |node| software_down(node, false),
     },
     Case {
         name: "one waits for a subnet manager",

@@ -80,6 +80,8 @@ fn evaluate(context: &Context<'_>) -> Outcome {
     }
     let mut gone: Vec<&RememberedPart> = context
         .remembered(ComponentKind::Rdma)
+        // A software port is no adapter.
+        .filter(|part| part.pci.is_some())
         .filter(|part| {
             !context.snapshot.rdma.iter().any(|device| {
                 (part.uuid.is_some() && part.uuid.as_ref() == device.node_guid.value())

@@ -66,7 +66,7 @@ pub fn run(bench: &Bench) -> Result<String> {
 
     node.machine.run("cupel uninstall --yes --purge")?.ok()?;
     let rest = node.machine.run(
-        "ls -d /usr/bin/cupel /usr/lib/cupel /etc/cupel /var/lib/cupel \
+        "ls -d /usr/bin/cupel /usr/lib/cupel /etc/cupel /var/lib/cupel /run/cupel \
          /usr/lib/systemd/system/cupel* 2>/dev/null; systemctl -q is-active cupel && echo active; \
          true",
     )?;

@@ -110,7 +110,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "faults",
-        about: "a lost drive, a device's error and a machine check: told, and cleared",
+        about: "a lost drive, a device's error, a machine check, a port down: told, and cleared",
         short: false,
         run: faults::run,
     },
