@@ -58,9 +58,14 @@ impl fmt::Display for Scope {
 /// What a token begins with, so that it is known when it turns up where it should not.
 const PREFIX: &str = "cupel_";
 
-/// A token as its holder has it: `cupel_<id>_<secret>`. It does not print.
+/// What a token that lets nodes join begins with.
+const JOIN_PREFIX: &str = "cupel_join_";
+
+/// A token as its holder has it: `cupel_<id>_<secret>`, or `cupel_join_<id>_<secret>` for one that
+/// lets nodes join and does nothing else. It does not print.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenText {
+    prefix: &'static str,
     id: String,
     secret: String,
 }
@@ -97,7 +102,20 @@ impl TokenText {
     /// # Errors
     /// The system gives no random numbers.
     pub fn new() -> anyhow::Result<Self> {
+        Self::made(PREFIX)
+    }
+
+    /// A new one that lets nodes join.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn joining() -> anyhow::Result<Self> {
+        Self::made(JOIN_PREFIX)
+    }
+
+    fn made(prefix: &'static str) -> anyhow::Result<Self> {
         Ok(Self {
+            prefix,
             id: random(6)?,
             secret: random(32)?,
         })
@@ -105,8 +123,18 @@ impl TokenText {
 
     /// From what its holder sent; `None` when it is no token.
     pub fn parse(text: &str) -> Option<Self> {
-        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
+        Self::parsed(PREFIX, text)
+    }
+
+    /// From what its holder sent; `None` when it is no token that lets nodes join.
+    pub fn parse_joining(text: &str) -> Option<Self> {
+        Self::parsed(JOIN_PREFIX, text)
+    }
+
+    fn parsed(prefix: &'static str, text: &str) -> Option<Self> {
+        let (id, secret) = text.strip_prefix(prefix)?.split_once('_')?;
         (is_hex(id, 12) && is_hex(secret, 64)).then(|| Self {
+            prefix,
             id: id.to_owned(),
             secret: secret.to_owned(),
         })
@@ -129,7 +157,7 @@ impl TokenText {
 
     /// The whole token, to be shown once.
     pub fn reveal(&self) -> String {
-        format!("{PREFIX}{}_{}", self.id, self.secret)
+        format!("{}{}_{}", self.prefix, self.id, self.secret)
     }
 }
 
@@ -161,6 +189,18 @@ mod tests {
         let other = TokenText::new().expect("random");
         assert!(!other.matches(&token.hash()));
         assert!(!token.matches(&token.hash()[..31]));
+    }
+
+    #[test]
+    fn a_token_to_join_is_no_other_token() {
+        let join = TokenText::joining().expect("random");
+        let text = join.reveal();
+        assert!(text.starts_with("cupel_join_"), "{text}");
+        let back = TokenText::parse_joining(&text).expect("token");
+        assert!(back.matches(&join.hash()));
+        assert_eq!(TokenText::parse(&text), None);
+        let other = TokenText::new().expect("random").reveal();
+        assert_eq!(TokenText::parse_joining(&other), None);
     }
 
     #[test]

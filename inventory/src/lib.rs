@@ -10,6 +10,7 @@
 //! Nothing here reaches into a node: nodes report, and take their wishes from the answer.
 
 pub mod auth;
+pub mod authority;
 pub mod boots;
 pub mod cli;
 pub mod clock;

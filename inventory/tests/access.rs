@@ -73,11 +73,13 @@ async fn each_route_lets_in_who_may_and_nobody_else() {
             let response = request.send().await.expect("answer");
             let status = response.status().as_u16();
             let need = match about.access {
-                Access::Open => None,
+                Access::Open | Access::Join => None,
                 Access::Needs(scope) => Some(scope),
                 Access::Page => Some(Scope::Read),
             };
             let want = match (need, caller) {
+                // None of these is a join token.
+                (None, _) if about.access == Access::Join => Some(401),
                 (None, _) => None,
                 (Some(_), Caller::Nobody | Caller::Revoked(_)) => Some(401),
                 (Some(scope), Caller::Token(has, _)) => (!has.allows(scope)).then_some(403),

@@ -6,8 +6,10 @@
 //! - Exit codes mean the same as `cupel`'s: 0 done, 2 wrong usage or it failed, 4 refused.
 
 mod backup;
+mod duration;
 mod exit;
 mod import;
+mod join;
 mod migrate;
 mod output;
 mod prune;
@@ -33,6 +35,8 @@ Examples:
   cupel-inventory serve --data ./inventory
   cupel-inventory token create rack-7 --scope report
   cupel-inventory import racks.csv
+  cupel-inventory join create k07 --url https://inventory.example:8470 \\
+      --rack k07 --uses 8 --file k07.join
   cupel-inventory backup /backup/inventory.sqlite";
 
 /// Knows every GPU node: takes their reports, keeps them, shows them.
@@ -88,6 +92,8 @@ enum Command {
     Migrate(migrate::Args),
     /// Make, list and revoke tokens
     Token(token::Args),
+    /// Let nodes join: make, list and revoke join files
+    Join(join::Args),
     /// Say what should arrive: a list as CSV or JSON
     Import(import::Args),
     /// Copy the database to a file, also while it is in use
@@ -156,6 +162,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Serve(args) => serve::run(args, global).await,
             Command::Migrate(args) => migrate::run(args, global).await,
             Command::Token(args) => token::run(args, global).await,
+            Command::Join(args) => join::run(args, global).await,
             Command::Import(args) => import::run(args, global).await,
             Command::Backup(args) => backup::run(args, global).await,
             Command::Prune(args) => prune::run(args, global).await,

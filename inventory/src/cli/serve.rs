@@ -17,9 +17,10 @@ use super::retention::RetentionArgs;
 use super::token::make;
 use super::{GlobalArgs, output, refused};
 use crate::auth::{Scope, digest, secret};
+use crate::authority::Policy;
 use crate::clock::{Clock, SECOND};
 use crate::store::{Options, Store};
-use crate::web::{App, Bound, Limits, Server, Tls};
+use crate::web::{App, Bound, Limits, Server, Setup, Tls};
 
 /// How long the first login link works, in microseconds.
 const LINK: i64 = 10 * 60 * SECOND;
@@ -180,8 +181,13 @@ pub async fn run(args: &Args, global: &GlobalArgs) -> anyhow::Result<Exit> {
     let bound = Bound::new(args.listen, tls).await?;
     let origin = origin(&bound);
     welcome(&store, &clock, &origin).await?;
-    let secure = bound.is_secure();
-    let app = App::new(store, clock, Limits::default(), secure);
+    let setup = Setup {
+        secure: bound.is_secure(),
+        policy: Policy::default(),
+    };
+    let app = App::new(store, clock, Limits::default(), setup);
+    // Made by whoever serves, so that its files are his.
+    app.authority().await?;
     let mut server = bound.serve(app)?;
     output::note(&format!("listening on {origin}"));
     signals.until_end(&mut server).await?;

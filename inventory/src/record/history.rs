@@ -27,6 +27,20 @@ pub enum HistoryKind {
     Record,
     /// Farewells.
     Stopping,
+    /// What became of its identity.
+    Identity,
+}
+
+/// What became of a node's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentityStep {
+    /// It got one; one that it had before is superseded.
+    Enrolled,
+    /// It was taken away.
+    Revoked,
+    /// A person accepted the machine as it is.
+    Accepted,
 }
 
 /// What happened to a part.
@@ -115,6 +129,13 @@ pub enum Happened {
     /// The service ended in good order.
     Stopping {
         /// Why.
+        why: String,
+    },
+    /// Something became of its identity.
+    Identity {
+        /// What.
+        step: IdentityStep,
+        /// More, in a sentence.
         why: String,
     },
 }

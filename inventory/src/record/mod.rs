@@ -10,6 +10,7 @@
 mod expected;
 mod finding;
 mod history;
+mod identity;
 mod list;
 mod lists;
 mod node;
@@ -20,6 +21,7 @@ mod summary;
 pub use expected::*;
 pub use finding::*;
 pub use history::*;
+pub use identity::*;
 pub use list::*;
 pub use lists::*;
 pub use node::*;

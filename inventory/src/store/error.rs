@@ -38,6 +38,9 @@ pub enum Error {
     /// There is a token of this name.
     #[error("there is a token named {0:?}; choose another name")]
     TokenExists(String),
+    /// There is a join token of this name.
+    #[error("there is a join token named {0:?}; choose another name")]
+    JoinExists(String),
     /// What is stored cannot be read.
     #[error("the database holds {what} that cannot be read: {detail}")]
     Damaged {
@@ -92,9 +95,11 @@ impl Error {
             | Self::Newer { .. }
             | Self::Older { .. }
             | Self::File { .. } => true,
-            Self::OtherContent | Self::TokenExists(_) | Self::Damaged { .. } | Self::Backend(_) => {
-                false
-            }
+            Self::OtherContent
+            | Self::TokenExists(_)
+            | Self::JoinExists(_)
+            | Self::Damaged { .. }
+            | Self::Backend(_) => false,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! # What is absent
 //! HTTP; who may ask what.
 
+mod enrolment;
 mod error;
 mod fleet;
 mod sqlite;
@@ -17,11 +18,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use enrolment::*;
 pub use error::Error;
 pub use fleet::{Choices, CodeCount, FleetFilter, FleetLine, FleetPage, RackCount, RackName};
 pub use sqlite::Opened;
 pub use types::*;
 
+use crate::authority::Issued;
 use crate::ingest::Incoming;
 use crate::record::{
     By, Change, Delivery, ExpectedEntry, ExpectedList, ExpectedMode, ExpectedRecord, ExpectedState,
@@ -59,6 +62,11 @@ impl Store {
     pub async fn open(options: &Options) -> Result<(Self, Opened), Error> {
         let (backend, opened) = sqlite::Sqlite::open(options).await?;
         Ok((Self { backend }, opened))
+    }
+
+    /// The directory that it lies in.
+    pub fn directory(&self) -> &Path {
+        self.backend.directory()
     }
 
     /// Ends in good order.
@@ -167,6 +175,16 @@ ask! {
     create_code(token_key: i64, hash: &[u8; 32], expires_at: i64) -> ();
     /// Takes a code away and gives its token, if it is still good.
     take_code(hash: &[u8; 32]) -> Option<Token>;
+    /// Stores a join token.
+    create_join(new: &NewJoin) -> JoinToken;
+    /// All join tokens, old ones too.
+    joins() -> Vec<JoinToken>;
+    /// The join token with this public half.
+    join(id: &str) -> Option<JoinToken>;
+    /// Revokes a join token by name or public half. `false`: there is none, or it is revoked.
+    revoke_join(name: &str) -> bool;
+    /// Gives a node an identity, if the join token lets it.
+    enrol(asked: &Asked, issued: &Issued, join_key: i64) -> Enrolled;
     /// Judges the silence of all nodes.
     sweep(now: i64, listening_since: i64) -> Swept;
     /// Forgets what is older than it must be kept.

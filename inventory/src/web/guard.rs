@@ -20,13 +20,19 @@ use super::App;
 use super::problem::Problem;
 use super::route::{About, Access};
 use crate::auth::{Scope, TokenText, digest};
-use crate::store::Token;
+use crate::store::{JoinRefusal, JoinToken, Token};
 
 /// How long a token is believed without asking the store again.
 const BELIEVED: Duration = Duration::from_secs(2);
 
 /// Most tokens that are believed.
 const MOST: usize = 20_000;
+
+/// How to come back with a token.
+const CHALLENGE: &str = "Bearer realm=\"cupel-inventory\"";
+
+/// How to come back with another token.
+pub const REFUSED: &str = "Bearer realm=\"cupel-inventory\", error=\"invalid_token\"";
 
 /// Name of the session's cookie.
 pub const COOKIE: &str = "cupel_session";
@@ -117,14 +123,8 @@ fn used(app: &App, token: &Token) {
 }
 
 async fn caller(app: &App, headers: &HeaderMap) -> Result<Result<Caller, Unknown>, Problem> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let shown = value
-            .to_str()
-            .ok()
-            .and_then(|text| text.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token);
-        let token = match shown {
+    if headers.contains_key(header::AUTHORIZATION) {
+        let token = match bearer(headers) {
             Some(text) => known_token(app, text).await?,
             None => None,
         };
@@ -147,15 +147,43 @@ async fn caller(app: &App, headers: &HeaderMap) -> Result<Result<Caller, Unknown
         .ok_or(Unknown::Refused))
 }
 
+/// What was sent as `Authorization: Bearer …`; `None`: nothing was sent, or something else.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The join token that was sent. What it lets join is looked at when it is used.
+async fn joining(app: &App, headers: &HeaderMap) -> Result<JoinToken, Problem> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "Unauthorized",
+            "a join token is needed: send `Authorization: Bearer cupel_join_…`, from a file that \
+             `cupel-inventory join create` wrote",
+        )
+        .with(header::WWW_AUTHENTICATE, CHALLENGE));
+    }
+    let unknown = || super::enrolments::refused(&JoinRefusal::Unknown);
+    let shown = bearer(headers).and_then(TokenText::parse_joining);
+    let shown = shown.ok_or_else(unknown)?;
+    let token = app.store().join(shown.id()).await?;
+    token
+        .filter(|token| shown.matches(&token.hash))
+        .ok_or_else(unknown)
+}
+
 fn unauthorized(why: Unknown) -> Problem {
     let (detail, challenge) = match why {
         Unknown::Nothing => (
             "a token is needed: send `Authorization: Bearer …`, or sign in at /login",
-            "Bearer realm=\"cupel-inventory\"",
+            CHALLENGE,
         ),
         Unknown::Refused => (
             "the token or session is not known, was revoked, or has ended",
-            "Bearer realm=\"cupel-inventory\", error=\"invalid_token\"",
+            REFUSED,
         ),
     };
     Problem::new(
@@ -174,7 +202,7 @@ pub fn forbidden(detail: impl Into<String>) -> Problem {
 
 fn may(caller: &Caller, about: &About) -> Result<(), Problem> {
     let needed = match about.access {
-        Access::Open => return Ok(()),
+        Access::Open | Access::Join => return Ok(()),
         Access::Needs(scope) => scope,
         Access::Page => Scope::Read,
     };
@@ -243,18 +271,28 @@ async fn answer(app: &App, about: &About, mut request: Request, next: Next) -> R
         .iter()
         .filter_map(|gives| gives.media.map(|(name, _)| name))
         .collect();
-    if about.access != Access::Open {
-        let checked = match caller(app, headers).await {
-            Ok(Ok(caller)) => may(&caller, about).map(|()| caller),
-            Ok(Err(why)) => Err(unauthorized(why)),
-            Err(problem) => Err(problem),
-        };
-        match checked {
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
+    let known = match about.access {
+        Access::Open => Ok(()),
+        Access::Join => match joining(app, headers).await {
+            Ok(token) => {
+                request.extensions_mut().insert(token);
+                Ok(())
             }
-            Err(problem) => return refuse(app, about, &request, problem),
+            Err(problem) => Err(problem),
+        },
+        Access::Needs(_) | Access::Page => {
+            let checked = match caller(app, headers).await {
+                Ok(Ok(caller)) => may(&caller, about).map(|()| caller),
+                Ok(Err(why)) => Err(unauthorized(why)),
+                Err(problem) => Err(problem),
+            };
+            checked.map(|caller| {
+                request.extensions_mut().insert(caller);
+            })
         }
+    };
+    if let Err(problem) = known {
+        return refuse(app, about, &request, problem);
     }
     if !acceptable(request.headers(), &offered) {
         let problem = Problem::new(

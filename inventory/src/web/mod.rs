@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod enrolments;
 mod events;
 mod expected;
 mod guard;
@@ -37,6 +38,7 @@ pub use route::{About, Access};
 pub use service::{Bound, Server, Tls, TlsError};
 pub use table::routes;
 
+use crate::authority::{Authority, AuthorityError, Policy};
 use crate::clock::Clock;
 use crate::store::Store;
 
@@ -44,6 +46,15 @@ use crate::store::Store;
 pub fn description() -> serde_json::Value {
     let routes = routes();
     openapi::describe(routes.iter().map(|route| &route.about))
+}
+
+/// What is set when the server starts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    /// Whether it is reached by TLS: then cookies say so.
+    pub secure: bool,
+    /// How certificates of nodes are made.
+    pub policy: Policy,
 }
 
 /// What all requests share.
@@ -73,12 +84,15 @@ struct Shared {
     /// Since when silence is the nodes' own, in microseconds.
     listening_since: AtomicI64,
     tokens: guard::Tokens,
+    /// How certificates of nodes are made.
+    policy: Policy,
+    authority: tokio::sync::OnceCell<Arc<Authority>>,
     description: std::sync::OnceLock<Vec<u8>>,
 }
 
 impl App {
     /// With this store.
-    pub fn new(store: Store, clock: Clock, limits: Limits, secure: bool) -> Self {
+    pub fn new(store: Store, clock: Clock, limits: Limits, setup: Setup) -> Self {
         let now = clock.microseconds();
         Self(Arc::new(Shared {
             body_memory: Arc::new(Semaphore::new(limits.body_memory)),
@@ -90,12 +104,31 @@ impl App {
             listening_since: AtomicI64::new(now),
             metrics: Metrics::default(),
             tokens: guard::Tokens::default(),
+            policy: setup.policy,
+            authority: tokio::sync::OnceCell::new(),
             description: std::sync::OnceLock::new(),
             store,
             clock,
             limits,
-            secure,
+            secure: setup.secure,
         }))
+    }
+
+    /// The authority that gives nodes their identity; it is made when it is first needed.
+    ///
+    /// # Errors
+    /// Its files cannot be read or written.
+    pub async fn authority(&self) -> Result<Arc<Authority>, AuthorityError> {
+        let open = || async {
+            let now = self.clock().microseconds();
+            Authority::open(self.store().directory(), now).map(Arc::new)
+        };
+        self.0.authority.get_or_try_init(open).await.cloned()
+    }
+
+    /// How certificates of nodes are made.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
     }
 
     /// The store.

@@ -217,6 +217,7 @@ fn security(access: Access) -> Value {
         Access::Open => json!([]),
         Access::Needs(Scope::Read) | Access::Page => json!([{ "bearer": [] }, { "session": [] }]),
         Access::Needs(Scope::Report | Scope::Admin) => json!([{ "bearer": [] }]),
+        Access::Join => json!([{ "join": [] }]),
     }
 }
 
@@ -257,6 +258,10 @@ fn tighten(name: &str, schema: &mut Value) {
         "Timestamp" => *schema = json!({ "type": "string", "format": "date-time" }),
         "NodeEvent" => {
             schema["properties"]["boot"]["pattern"] = crate::name::ID_PATTERN.into();
+        }
+        "EnrolmentRequest" => {
+            schema["properties"]["node"]["pattern"] = crate::name::ID_PATTERN.into();
+            schema["properties"]["schema_version"]["const"] = cupel_model::SCHEMA_VERSION.into();
         }
         "Report" => {
             for id in ["node", "boot"] {
@@ -308,6 +313,10 @@ pub fn describe<'a>(routes: impl Iterator<Item = &'a About>) -> Value {
             "schemas": schemas,
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer" },
+                "join": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A join token, of `cupel-inventory join create`"
+                },
                 "session": { "type": "apiKey", "in": "cookie", "name": super::guard::COOKIE }
             }
         }

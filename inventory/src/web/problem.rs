@@ -212,6 +212,7 @@ impl From<store::Error> for Problem {
                 "a report of this node, boot and sequence is stored, and its content is another",
             ),
             store::Error::TokenExists(_)
+            | store::Error::JoinExists(_)
             | store::Error::Newer { .. }
             | store::Error::Older { .. }
             | store::Error::Damaged { .. }

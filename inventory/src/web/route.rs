@@ -19,6 +19,8 @@ pub enum Access {
     Open,
     /// Whoever has a token of this scope; for GET a session will do.
     Needs(Scope),
+    /// A machine with a join token; no other token will do.
+    Join,
     /// A person with a session, or a token that may read; without one the way leads to `/login`.
     Page,
 }
@@ -257,6 +259,17 @@ impl Route {
     pub fn gives<T: JsonSchema>(mut self, about: &'static str) -> Self {
         self.about.gives.push(Gives {
             status: StatusCode::OK,
+            about,
+            media: Some(("application/json", Some(schema_of::<T>))),
+        });
+        self
+    }
+
+    /// JSON that it gives with status 201.
+    #[must_use]
+    pub fn makes<T: JsonSchema>(mut self, about: &'static str) -> Self {
+        self.about.gives.push(Gives {
+            status: StatusCode::CREATED,
             about,
             media: Some(("application/json", Some(schema_of::<T>))),
         });

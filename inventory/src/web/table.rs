@@ -4,13 +4,16 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use cupel_model::Snapshot;
+use cupel_model::enrolment::{Enrolment, EnrolmentRequest};
 use cupel_model::wire::{Answer, Report};
 
 use super::nodes::NoQuery;
 use super::parameters::Params;
 use super::problem::Problem;
 use super::route::{Access, Route};
-use super::{App, answer, events, expected, lists, login, nodes, openapi, pages, reports};
+use super::{
+    App, answer, enrolments, events, expected, lists, login, nodes, openapi, pages, reports,
+};
 use crate::auth::Scope;
 use crate::record::{
     Delivery, ExpectedChange, ExpectedEntry, ExpectedList, FindingRecord, HistoryEntry,
@@ -44,6 +47,17 @@ fn writing() -> Vec<Route> {
             .content_encoding()
             .gives::<Answer>("the report is stored")
             .problems(&[409]),
+        Route::post("/v1/enrolments", "enrol", enrolments::post)
+            .access(Access::Join)
+            .tells(
+                "Give a node an identity",
+                "Needs a join token. Of the signing request the public key alone counts; it must be \
+                 signed with its private half. Asking again with the same token, node and key gives \
+                 the same certificate and costs nothing. A node that has an identity gets a new one \
+                 for another key; the old one is superseded at once.",
+            )
+            .takes::<EnrolmentRequest>(&["application/json"])
+            .makes::<Enrolment>("the node's certificate"),
         Route::put("/v1/expected", "putExpected", expected::put)
             .tells(
                 "Say what should arrive",

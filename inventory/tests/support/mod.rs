@@ -9,7 +9,7 @@ use std::time::Duration;
 use cupel_inventory::auth::{Scope, TokenText};
 use cupel_inventory::clock::Clock;
 use cupel_inventory::store::{NewToken, Options, Store};
-use cupel_inventory::web::{App, Bound, Limits, Server};
+use cupel_inventory::web::{App, Bound, Limits, Server, Setup};
 use cupel_model::finding::{
     Clears, Component, ComponentKind, Confidence, Finding, Impact, Mode, Performer, Remedy,
     RemedyAction, Scope as Reach, Severity, Urgency,
@@ -100,7 +100,7 @@ impl Inventory {
         let bound = Bound::new("127.0.0.1:0".parse().expect("address"), None)
             .await
             .expect("bound");
-        let app = App::new(store.clone(), clock.clone(), limits, false);
+        let app = App::new(store.clone(), clock.clone(), limits, Setup::default());
         let server = bound.serve(app.clone()).expect("serving");
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())

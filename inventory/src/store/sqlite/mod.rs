@@ -18,6 +18,8 @@ mod figures;
 mod findings;
 mod fleet;
 mod history;
+mod identities;
+mod joins;
 mod nodes;
 mod parts;
 mod patch;
@@ -146,6 +148,11 @@ impl Sqlite {
         tokio::spawn(writer::run(Arc::downgrade(&sqlite), jobs));
         let now = schema::known();
         Ok((sqlite, Opened { before, now }))
+    }
+
+    /// The directory that the database lies in.
+    pub fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     /// What is kept for how long.

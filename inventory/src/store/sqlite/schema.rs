@@ -9,7 +9,10 @@ use sqlx::{Row as _, SqlSafeStr as _, SqliteConnection};
 
 use crate::store::Error;
 
-const STEPS: &[(i64, &str, &str)] = &[(1, "initial", include_str!("0001_initial.sql"))];
+const STEPS: &[(i64, &str, &str)] = &[
+    (1, "initial", include_str!("0001_initial.sql")),
+    (2, "enrolment", include_str!("0002_enrolment.sql")),
+];
 
 /// Newest schema that is known here.
 pub fn known() -> i64 {

@@ -169,7 +169,8 @@ async fn changes(app: &App, id: &str) -> Result<Vec<FindingChange>, Problem> {
             | Happened::Event { .. }
             | Happened::Part { .. }
             | Happened::Record { .. }
-            | Happened::Stopping { .. } => None,
+            | Happened::Stopping { .. }
+            | Happened::Identity { .. } => None,
         };
         let finding = match key {
             Some(key) => app.store().finding(key).await?,

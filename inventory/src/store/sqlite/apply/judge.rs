@@ -329,6 +329,7 @@ pub async fn write_history(
         Happened::Part { .. } => "part",
         Happened::Record { .. } => "record",
         Happened::Stopping { .. } => "stopping",
+        Happened::Identity { .. } => "identity",
     };
     sqlx::query("INSERT INTO history (node_key, at, kind, data_json) VALUES (?1, ?2, ?3, ?4)")
         .bind(node_key)

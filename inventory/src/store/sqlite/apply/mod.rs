@@ -93,6 +93,9 @@ pub async fn apply(
         }
         Order::Stored(context) => context,
     };
+    if is_new {
+        super::identities::recall(c, &report.node, head.key).await?;
+    }
     let mut noted = Noted {
         new: is_new,
         booted: context.newest && head.boot_before.is_some(),

@@ -1,0 +1,209 @@
+//! Join tokens and identities, as the store gives and takes them.
+
+use cupel_model::Timestamp;
+use cupel_model::enrolment::{HardwareIdentity, KeyProtection};
+
+use crate::record::IdentityState;
+
+/// For whom alone a join token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Any machine.
+    Any,
+    /// Machines that are expected in this rack.
+    Rack(String),
+    /// The node with this id.
+    Node(String),
+    /// The machine with this serial number, of the chassis or the system.
+    Serial(String),
+}
+
+/// A join token without its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinToken {
+    /// Its row.
+    pub key: i64,
+    /// Public half.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its secret.
+    pub hash: Vec<u8>,
+    /// How many nodes may join by it.
+    pub uses: u32,
+    /// How many did.
+    pub used: u32,
+    /// For whom alone.
+    pub bound: Bound,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// A join token to be stored.
+#[derive(Clone, Debug)]
+pub struct NewJoin {
+    /// Public half.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its secret.
+    pub hash: [u8; 32],
+    /// How many nodes may join by it.
+    pub uses: u32,
+    /// For whom alone.
+    pub bound: Bound,
+    /// Until when it is good, in microseconds.
+    pub expires_at: i64,
+}
+
+/// A node that wants an identity.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its id.
+    pub node: String,
+    /// Which hardware it is; serial numbers that name nothing are left out.
+    pub hardware: HardwareIdentity,
+    /// What its key is protected by.
+    pub key_protection: KeyProtection,
+    /// SHA-256 of its public key.
+    pub key_digest: [u8; 32],
+}
+
+/// A certificate of a node, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The node that may report with it.
+    pub node: String,
+    /// SHA-256 of its public key.
+    pub key_digest: Vec<u8>,
+    /// PEM.
+    pub certificate: String,
+    /// The machine that was enrolled, or that a person accepted.
+    pub hardware: HardwareIdentity,
+    /// What its key is protected by.
+    pub key_protection: KeyProtection,
+    /// What it is worth.
+    pub state: IdentityState,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// From when on it is good.
+    pub not_before: Timestamp,
+    /// Until when it is good.
+    pub not_after: Timestamp,
+    /// From when on the node asks for the next one.
+    pub renew_after: Timestamp,
+}
+
+/// How an enrolment went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enrolled {
+    /// It has one now.
+    Done(Box<Identity>),
+    /// It was given this one before: its answer was lost.
+    Again(Box<Identity>),
+    /// It may not.
+    Refused(JoinRefusal),
+}
+
+/// Why a join token does not let a node join.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinRefusal {
+    /// There is no such token.
+    #[error("this join token is not known here: make one with `cupel-inventory join create`")]
+    Unknown,
+    /// It was revoked.
+    #[error("this join token was revoked: make another with `cupel-inventory join create`")]
+    Revoked,
+    /// Its time is over.
+    #[error("this join token expired at {0}: make another with `cupel-inventory join create`")]
+    Expired(Timestamp),
+    /// As many nodes as may have joined by it.
+    #[error(
+        "this join token let {0} join and lets no more: make another with \
+         `cupel-inventory join create`"
+    )]
+    UsedUp(String),
+    /// It is for another node.
+    #[error("this join token is for node {0} alone: use one that is for this node")]
+    OtherNode(String),
+    /// It is for another machine.
+    #[error(
+        "this join token is for the machine with serial number {wanted} alone, and this one is \
+         {found}: use one that is for this machine"
+    )]
+    OtherSerial {
+        /// Which.
+        wanted: String,
+        /// This one.
+        found: String,
+    },
+    /// It is for a rack, and nobody expects this machine anywhere.
+    #[error(
+        "this join token is for rack {rack}, and {found} is not on the list of what should \
+         arrive: put it there with `cupel-inventory import`, or use a token of its own"
+    )]
+    NotExpected {
+        /// Which rack.
+        rack: String,
+        /// This machine.
+        found: String,
+    },
+    /// It is for a rack, and this machine is expected in another.
+    #[error(
+        "this join token is for rack {rack}, and {found} is expected in {expected}: look whether \
+         it stands in the right place, or correct the list with `cupel-inventory import`"
+    )]
+    OtherRack {
+        /// Which rack.
+        rack: String,
+        /// This machine.
+        found: String,
+        /// Where it is expected.
+        expected: String,
+    },
+    /// The key was taken away.
+    #[error("this key was revoked and is not taken again: enrol with a new key")]
+    RevokedKey,
+    /// The key is another node's.
+    #[error(
+        "this key is the key of node {0}, so one of the two is a copy: enrol with a key that was \
+         made on this machine"
+    )]
+    KeyOf(String),
+}
+
+impl JoinRefusal {
+    /// Whether the token itself is not good, whoever shows it.
+    pub fn is_of_token(&self) -> bool {
+        match self {
+            Self::Unknown | Self::Revoked | Self::Expired(_) => true,
+            Self::UsedUp(_)
+            | Self::OtherNode(_)
+            | Self::OtherSerial { .. }
+            | Self::NotExpected { .. }
+            | Self::OtherRack { .. }
+            | Self::RevokedKey
+            | Self::KeyOf(_) => false,
+        }
+    }
+
+    /// The kind, for programs; stable.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unknown => "join-token-unknown",
+            Self::Revoked => "join-token-revoked",
+            Self::Expired(_) => "join-token-expired",
+            Self::UsedUp(_) => "join-token-used-up",
+            Self::OtherNode(_) => "join-token-for-another-node",
+            Self::OtherSerial { .. } => "join-token-for-another-machine",
+            Self::NotExpected { .. } => "machine-not-expected",
+            Self::OtherRack { .. } => "machine-expected-elsewhere",
+            Self::RevokedKey => "key-revoked",
+            Self::KeyOf(_) => "key-of-another-node",
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `POST /v1/enrolments`: nodes get an identity.
+//!
+//! # Invariants
+//! - A certificate is answered after it is on the disk; asking again gives the same one.
+//! - Each refusal says what to do, and is in the log with the node that was refused.
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::{self, HeaderMap};
+use axum::response::Response;
+use cupel_model::SCHEMA_VERSION;
+use cupel_model::enrolment::{Enrolment, EnrolmentRequest, HardwareIdentity};
+
+use super::problem::{Mistake, Problem, chain};
+use super::{App, answer, body, guard};
+use crate::authority::{Authority, AuthorityError, NodeKey};
+use crate::name;
+use crate::store::{Asked, Enrolled, Identity, JoinRefusal, JoinToken};
+
+/// A refusal of a join token as a problem.
+pub fn refused(why: &JoinRefusal) -> Problem {
+    if why.is_of_token() {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            why.word(),
+            "Join token refused",
+            why.to_string(),
+        )
+        .with(header::WWW_AUTHENTICATE, guard::REFUSED)
+    } else {
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            why.word(),
+            "May not join",
+            why.to_string(),
+        )
+    }
+}
+
+/// The authority, or why there is none.
+fn broken(error: &AuthorityError) -> Problem {
+    tracing::error!("the authority failed: {}", chain(error));
+    Problem::internal()
+}
+
+/// Reads what a node asks.
+async fn read(
+    app: &App,
+    headers: &HeaderMap,
+    incoming: axum::body::Body,
+) -> Result<EnrolmentRequest, Problem> {
+    match body::media_type(headers).as_deref() {
+        Some("application/json") => {}
+        Some(_) | None => {
+            return Err(Problem::unsupported("an enrolment is application/json"));
+        }
+    }
+    let read = body::read(app, headers, incoming, app.limits().small_bytes).await?;
+    let request: EnrolmentRequest = body::from_json(&read.bytes)?;
+    let wrong = |column: &str, detail: String| {
+        Problem::mistakes(
+            detail.clone(),
+            vec![Mistake {
+                column: Some(column.to_owned()),
+                detail,
+                ..Mistake::default()
+            }],
+        )
+    };
+    if request.schema_version != SCHEMA_VERSION {
+        return Err(wrong(
+            "schema_version",
+            format!("this inventory reads version {SCHEMA_VERSION} of this JSON"),
+        ));
+    }
+    if !name::is_id(&request.node) {
+        return Err(wrong("node", "this is no node's id".to_owned()));
+    }
+    Ok(request)
+}
+
+/// Serial numbers as far as they name something.
+fn hardware(told: &HardwareIdentity) -> HardwareIdentity {
+    let serial = |text: &Option<String>| {
+        let serial = text.as_deref().and_then(name::serial);
+        serial.map(str::to_owned)
+    };
+    HardwareIdentity {
+        serial: serial(&told.serial),
+        chassis_serial: serial(&told.chassis_serial),
+        board_serial: serial(&told.board_serial),
+    }
+}
+
+/// What the node asks for, as the store takes it, and its key.
+fn asked(request: &EnrolmentRequest) -> Result<(Asked, NodeKey), Problem> {
+    let key = NodeKey::of_request(&request.request).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-signing-request",
+            "Bad signing request",
+            error.to_string(),
+        )
+    })?;
+    let asked = Asked {
+        node: request.node.clone(),
+        hardware: hardware(&request.hardware),
+        key_protection: request.key_protection,
+        key_digest: key.digest(),
+    };
+    Ok((asked, key))
+}
+
+/// 201, with the certificate.
+fn given(authority: &Authority, identity: Identity) -> Result<Response, Problem> {
+    let mut response = answer::json(&Enrolment {
+        schema_version: SCHEMA_VERSION,
+        node: identity.node,
+        certificate: identity.certificate,
+        authority: authority.certificate().to_owned(),
+        not_before: identity.not_before,
+        not_after: identity.not_after,
+        renew_after: identity.renew_after,
+    })?;
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+/// Gives a node an identity by a join token.
+pub async fn post(
+    State(app): State<App>,
+    Extension(token): Extension<JoinToken>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, incoming) = request.into_parts();
+    let request = read(&app, &parts.headers, incoming).await?;
+    let (asked, key) = asked(&request)?;
+    let authority = app.authority().await.map_err(|error| broken(&error))?;
+    let now = app.clock().microseconds();
+    let issued = authority
+        .issue(&asked.node, &key, app.policy(), now)
+        .map_err(|error| broken(&error))?;
+    match app.store().enrol(&asked, &issued, token.key).await? {
+        Enrolled::Done(identity) => {
+            tracing::info!(node = asked.node, token = token.name, "enrolled");
+            given(&authority, *identity)
+        }
+        Enrolled::Again(identity) => given(&authority, *identity),
+        Enrolled::Refused(why) => {
+            tracing::warn!(node = asked.node, token = token.name, "may not join: {why}");
+            Err(refused(&why))
+        }
+    }
+}
