@@ -17,8 +17,8 @@
 //! | in-service, hold | verdict degraded or unknown | degraded |
 //! | in-service, hold | verdict healthy | running |
 
-use cupel_model::Verdict;
 use cupel_model::wire::Lifecycle;
+use cupel_model::{Severity, Verdict};
 
 use crate::clock::SECOND;
 use crate::record::{Presence, State};
@@ -102,9 +102,14 @@ impl Silence {
     }
 }
 
-/// The verdict with the inventory's own findings counted in.
-pub fn verdict(reported: Option<Verdict>, presence: Presence) -> Verdict {
-    let told = reported.unwrap_or(Verdict::Unknown);
+/// The verdict with the inventory's own findings counted in: silence, and the worst of the others.
+pub fn verdict(reported: Option<Verdict>, presence: Presence, own: Option<Severity>) -> Verdict {
+    let own = match own {
+        Some(Severity::Critical) => Verdict::Unhealthy,
+        Some(Severity::Warning) => Verdict::Degraded,
+        Some(Severity::Info) | None => Verdict::Healthy,
+    };
+    let told = reported.unwrap_or(Verdict::Unknown).max(own);
     match presence {
         Presence::Reporting => told,
         Presence::Quiet | Presence::Late => told.max(Verdict::Unknown),
@@ -262,18 +267,22 @@ mod tests {
     #[test]
     fn what_is_not_heard_is_not_healthy() {
         assert_eq!(
-            verdict(Some(Verdict::Healthy), Presence::Late),
+            verdict(Some(Verdict::Healthy), Presence::Late, None),
             Verdict::Unknown
         );
         assert_eq!(
-            verdict(Some(Verdict::Healthy), Presence::Lost),
+            verdict(Some(Verdict::Healthy), Presence::Lost, None),
             Verdict::Unhealthy
         );
         assert_eq!(
-            verdict(Some(Verdict::Unhealthy), Presence::Quiet),
+            verdict(Some(Verdict::Unhealthy), Presence::Quiet, None),
             Verdict::Unhealthy
         );
-        assert_eq!(verdict(None, Presence::Reporting), Verdict::Unknown);
+        assert_eq!(verdict(None, Presence::Reporting, None), Verdict::Unknown);
+        let heard = |own| verdict(Some(Verdict::Healthy), Presence::Reporting, own);
+        assert_eq!(heard(Some(Severity::Critical)), Verdict::Unhealthy);
+        assert_eq!(heard(Some(Severity::Warning)), Verdict::Degraded);
+        assert_eq!(heard(Some(Severity::Info)), Verdict::Healthy);
         assert_eq!(standing(Verdict::Unhealthy, Presence::Lost), 1);
         assert_eq!(standing(Verdict::Healthy, Presence::Reporting), 6);
     }

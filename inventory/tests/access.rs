@@ -73,13 +73,15 @@ async fn each_route_lets_in_who_may_and_nobody_else() {
             let response = request.send().await.expect("answer");
             let status = response.status().as_u16();
             let need = match about.access {
-                Access::Open | Access::Join => None,
+                Access::Open | Access::Join | Access::Identity => None,
                 Access::Needs(scope) => Some(scope),
                 Access::Page => Some(Scope::Read),
             };
             let want = match (need, caller) {
                 // None of these is a join token.
                 (None, _) if about.access == Access::Join => Some(401),
+                // And none shows a certificate.
+                (None, _) if about.access == Access::Identity => Some(403),
                 (None, _) => None,
                 (Some(_), Caller::Nobody | Caller::Revoked(_)) => Some(401),
                 (Some(scope), Caller::Token(has, _)) => (!has.allows(scope)).then_some(403),

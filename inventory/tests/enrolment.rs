@@ -1,105 +1,23 @@
 //! Enrolment: join tokens, certificates, and what they are good for.
 
+#[path = "enrolment/machine.rs"]
+mod machine;
 mod support;
 
+use std::time::Duration;
+
 use cupel_inventory::auth::TokenText;
+use cupel_inventory::authority::Policy;
 use cupel_inventory::expected::{Format, parse};
 use cupel_inventory::record::ExpectedMode;
-use cupel_inventory::store::{Bound, NewJoin};
-use cupel_model::SCHEMA_VERSION;
-use cupel_model::enrolment::{Enrolment, EnrolmentRequest, HardwareIdentity, KeyProtection};
-use rcgen::{CertificateParams, KeyPair};
+use cupel_inventory::store::{Accepted, Bound};
+use cupel_model::Verdict;
+use cupel_model::enrolment::Enrolment;
+use machine::{Machine, enrol, enrolled, join, refused};
+use rcgen::KeyPair;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::Inventory;
-
-/// A machine that wants to join.
-struct Machine {
-    node: String,
-    hardware: HardwareIdentity,
-    key: KeyPair,
-}
-
-impl Machine {
-    fn number(number: u32) -> Self {
-        Self {
-            node: format!("4c4c4544-0000-0000-0000-{number:012}"),
-            hardware: HardwareIdentity {
-                serial: Some(format!("CRU{number:04}")),
-                chassis_serial: Some(format!("CHS{number:04}")),
-                board_serial: Some(format!("BRD{number:04}")),
-            },
-            key: KeyPair::generate().expect("key"),
-        }
-    }
-
-    fn asks(&self) -> EnrolmentRequest {
-        let request = CertificateParams::default().serialize_request(&self.key);
-        EnrolmentRequest {
-            schema_version: SCHEMA_VERSION,
-            cupel_version: "0.1.0".to_owned(),
-            node: self.node.clone(),
-            id_source: None,
-            hostname: Some("gpu001".to_owned()),
-            hardware: self.hardware.clone(),
-            key_protection: KeyProtection::File,
-            request: request.and_then(|request| request.pem()).expect("request"),
-        }
-    }
-}
-
-/// A join token that is good for an hour.
-async fn join(inventory: &Inventory, name: &str, uses: u32, bound: Bound) -> String {
-    let token = TokenText::joining().expect("random");
-    let new = NewJoin {
-        id: token.id().to_owned(),
-        name: name.to_owned(),
-        hash: token.hash(),
-        uses,
-        bound,
-        expires_at: inventory.clock.microseconds() + 3600 * 1_000_000,
-    };
-    inventory.store.create_join(&new).await.expect("token");
-    token.reveal()
-}
-
-async fn enrol(inventory: &Inventory, token: &str, asks: &EnrolmentRequest) -> (u16, Value) {
-    let response = inventory
-        .request(Method::POST, "/v1/enrolments")
-        .bearer_auth(token)
-        .header("content-type", "application/json")
-        .body(serde_json::to_vec(asks).expect("json"))
-        .send()
-        .await
-        .expect("answer");
-    let challenged = response.headers().contains_key("www-authenticate");
-    let (status, value) = support::json(response).await;
-    assert_eq!(challenged, status == 401, "{value}");
-    (status, value)
-}
-
-async fn enrolled(inventory: &Inventory, token: &str, machine: &Machine) -> Enrolment {
-    let (status, value) = enrol(inventory, token, &machine.asks()).await;
-    assert_eq!(status, 201, "{value}");
-    serde_json::from_value(value).expect("enrolment")
-}
-
-/// That it is refused with this status and type, and what the refusal says.
-async fn refused(
-    inventory: &Inventory,
-    token: &str,
-    machine: &Machine,
-    status: u16,
-    kind: &str,
-) -> String {
-    let (was, value) = enrol(inventory, token, &machine.asks()).await;
-    assert_eq!(
-        (was, value["type"].as_str()),
-        (status, Some(format!("urn:cupel:{kind}").as_str())),
-        "{value}"
-    );
-    value["detail"].as_str().expect("detail").to_owned()
-}
 
 #[tokio::test]
 async fn a_join_token_lets_as_many_join_as_it_says() {
@@ -250,4 +168,392 @@ async fn a_key_is_one_nodes_and_must_be_the_askers() {
             "{value}"
         );
     }
+}
+
+/// A node's life over TLS: what it tells, and by which identity.
+struct Life {
+    machine: Machine,
+    told: support::Node,
+    node: machine::Node,
+}
+
+impl Life {
+    async fn begin(inventory: &Inventory, number: u32) -> Self {
+        let machine = Machine::number(number);
+        let mut told = support::Node::number(&inventory.clock, number);
+        told.snapshot.node.board_serial = format!("BRD{number:04}").into();
+        let node = machine::Node::enrol(inventory, &machine).await;
+        let mut life = Self {
+            machine,
+            told,
+            node,
+        };
+        let report = life.told.full();
+        assert_eq!(life.report(inventory, &report).await, 200);
+        life
+    }
+
+    async fn report(&self, inventory: &Inventory, report: &cupel_model::wire::Report) -> u16 {
+        let answer = self.node.report(inventory, report).await;
+        answer.expect("answer").0
+    }
+
+    /// Status and type of the answer to a heartbeat.
+    async fn heartbeat(&mut self, inventory: &Inventory) -> (u16, String) {
+        let report = self.told.heartbeat(Verdict::Healthy);
+        let answer = self.node.report(inventory, &report).await;
+        let (status, value) = answer.expect("answer");
+        (
+            status,
+            value["type"].as_str().unwrap_or_default().to_owned(),
+        )
+    }
+}
+
+/// Codes of the open findings of a node that the inventory made.
+async fn open(inventory: &Inventory, node: &str) -> Vec<(String, Value)> {
+    let record = inventory.ok(&format!("/v1/nodes/{node}")).await;
+    let findings = record["open_findings"].as_array().expect("findings");
+    let own = findings
+        .iter()
+        .filter(|finding| finding["source"] == "inventory");
+    own.map(|finding| {
+        let code = finding["tracked"]["finding"]["code"]
+            .as_str()
+            .expect("code");
+        (code.to_owned(), finding["tracked"]["finding"].clone())
+    })
+    .collect()
+}
+
+async fn codes(inventory: &Inventory, node: &str) -> Vec<String> {
+    let open = open(inventory, node).await;
+    open.into_iter().map(|(code, _)| code).collect()
+}
+
+#[tokio::test]
+async fn a_node_reports_by_its_certificate_and_may_nothing_else() {
+    let inventory = Inventory::secured(Policy::default()).await;
+    let mut one = Life::begin(&inventory, 1).await;
+    assert_eq!(one.heartbeat(&inventory).await, (200, String::new()));
+    for path in ["/v1/nodes", "/metrics", "/openapi.json"] {
+        let answer = one.node.client.get(inventory.url(path)).send().await;
+        assert_eq!(answer.expect("answer").status(), 403, "{path}");
+    }
+    // Without a certificate there is a connection, and nothing is taken.
+    let report = one.told.heartbeat(Verdict::Healthy);
+    let nobody = inventory
+        .request(Method::POST, "/v1/reports")
+        .header("content-type", "application/json")
+        .body(serde_json::to_vec(&report).expect("json"))
+        .send()
+        .await;
+    assert_eq!(nobody.expect("answer").status(), 401);
+    // A certificate of another authority gives no connection.
+    let other = Inventory::secured(Policy::default()).await;
+    let stranger = machine::Node::enrol(&other, &one.machine).await;
+    let pretends = machine::Node::with(
+        &one.machine,
+        Enrolment {
+            authority: one.node.given.authority.clone(),
+            ..stranger.given
+        },
+    );
+    pretends
+        .report(&inventory, &report)
+        .await
+        .expect_err("handshake");
+
+    let record = inventory
+        .ok(&format!("/v1/nodes/{}", one.machine.node))
+        .await;
+    assert_eq!(record["identity"]["state"], "active");
+    assert_eq!(record["identity"]["key_protection"], "file");
+    assert_eq!(record["identity"]["board_serial"], "BRD0001");
+    let history = format!("/v1/nodes/{}/history?kind=identity", one.machine.node);
+    let history = inventory.ok(&history).await;
+    assert_eq!(history["items"][0]["step"], "enrolled", "{history}");
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_in_time_and_refused_after_it() {
+    let policy = Policy {
+        life: Duration::from_secs(3600),
+        renew_at: 50,
+    };
+    let inventory = Inventory::secured(policy).await;
+    let mut one = Life::begin(&inventory, 1).await;
+    let (status, early) = one.node.renew(&inventory, &one.machine).await;
+    assert_eq!(status, 201, "{early}");
+    assert_eq!(early["certificate"], one.node.given.certificate, "not yet");
+    inventory.clock.advance(1801);
+    let (status, next) = one.node.renew(&inventory, &one.machine).await;
+    assert_eq!(status, 201, "{next}");
+    assert_ne!(next["certificate"], one.node.given.certificate);
+    // Its answer was lost: the one before is still good, and gets the same.
+    let (_, again) = one.node.renew(&inventory, &one.machine).await;
+    assert_eq!(next["certificate"], again["certificate"]);
+    let mut other_key = Machine::number(1);
+    other_key.node.clone_from(&one.machine.node);
+    let (status, refused) = one.node.renew(&inventory, &other_key).await;
+    assert_eq!(
+        (status, &refused["type"]),
+        (403, &json!("urn:cupel:key-changed"))
+    );
+
+    let next: Enrolment = serde_json::from_value(next).expect("enrolment");
+    let renewed = machine::Node::with(&one.machine, next);
+    inventory.clock.advance(1801);
+    // The connection is older than the end of the certificate.
+    let (status, kind) = one.heartbeat(&inventory).await;
+    assert_eq!((status, kind.as_str()), (403, "urn:cupel:identity-expired"));
+    let fresh = machine::Node::with(&one.machine, one.node.given.clone());
+    let report = one.told.heartbeat(Verdict::Healthy);
+    fresh
+        .report(&inventory, &report)
+        .await
+        .expect_err("handshake");
+    let (status, value) = renewed.report(&inventory, &report).await.expect("answer");
+    assert_eq!(status, 200, "{value}");
+    inventory.clock.advance(1801);
+    renewed
+        .report(&inventory, &report)
+        .await
+        .expect("answered as expired");
+    let record = inventory
+        .ok(&format!("/v1/nodes/{}", one.machine.node))
+        .await;
+    assert_eq!(record["identity"]["state"], "expired");
+}
+
+#[tokio::test]
+async fn what_was_revoked_or_superseded_is_refused_in_two_seconds() {
+    let inventory = Inventory::secured(Policy::default()).await;
+    let mut one = Life::begin(&inventory, 1).await;
+    // Enrolled anew here: refused at once.
+    let mut reinstalled = Life {
+        machine: Machine::number(1),
+        told: one.told.clone(),
+        node: machine::Node::enrol(&inventory, &Machine::number(9)).await,
+    };
+    reinstalled.node = machine::Node::enrol(&inventory, &reinstalled.machine).await;
+    let (status, kind) = one.heartbeat(&inventory).await;
+    assert_eq!(
+        (status, kind.as_str()),
+        (403, "urn:cupel:identity-superseded")
+    );
+    reinstalled.told.sequence += 10;
+    assert_eq!(reinstalled.heartbeat(&inventory).await.0, 200);
+
+    // Revoked as by another process, which this one is not told of.
+    let node = reinstalled.machine.node.clone();
+    assert!(
+        inventory
+            .store
+            .revoke_identity(&node)
+            .await
+            .expect("revoked")
+    );
+    assert!(
+        !inventory
+            .store
+            .revoke_identity(&node)
+            .await
+            .expect("not twice")
+    );
+    let began = std::time::Instant::now();
+    let refused = loop {
+        let (status, kind) = reinstalled.heartbeat(&inventory).await;
+        if status != 200 {
+            break (status, kind);
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "it works on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(refused, (403, "urn:cupel:identity-revoked".to_owned()));
+    let (status, value) = reinstalled
+        .node
+        .renew(&inventory, &reinstalled.machine)
+        .await;
+    assert_eq!(
+        (status, &value["type"]),
+        (403, &json!("urn:cupel:identity-revoked"))
+    );
+    // The key does not come back, whatever token it is shown with.
+    let token = join(&inventory, "another", 1, Bound::Any).await;
+    machine::refused(&inventory, &token, &reinstalled.machine, 403, "key-revoked").await;
+    let history = inventory
+        .ok(&format!("/v1/nodes/{node}/history?kind=identity"))
+        .await;
+    let steps: Vec<_> = history["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|entry| entry["step"].as_str().expect("step"))
+        .collect();
+    assert_eq!(steps, ["revoked", "enrolled", "enrolled"]);
+}
+
+#[tokio::test]
+async fn an_identity_that_is_shown_by_another_machine_is_told() {
+    let inventory = Inventory::secured(Policy::default()).await;
+    let one = Life::begin(&inventory, 1).await;
+    let mut two = support::Node::number(&inventory.clock, 2);
+    let stolen = two.full();
+    let (status, value) = one.node.report(&inventory, &stolen).await.expect("answer");
+    assert_eq!(
+        (status, &value["type"]),
+        (403, &json!("urn:cupel:identity-mismatch"))
+    );
+    assert_eq!(
+        inventory.get(&format!("/v1/nodes/{}", two.id())).await.0,
+        404
+    );
+
+    let node = &one.machine.node;
+    let found = open(&inventory, node).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "node.identity-elsewhere");
+    let summary = found[0].1["summary"].as_str().expect("summary");
+    assert!(
+        summary.contains(&two.id()) && summary.contains("127.0.0.1"),
+        "{summary}"
+    );
+    assert_eq!(
+        inventory.ok(&format!("/v1/nodes/{node}")).await["verdict"],
+        "degraded"
+    );
+    // It goes on: one finding, not many.
+    inventory.clock.advance(90);
+    one.node.report(&inventory, &stolen).await.expect("answer");
+    assert_eq!(open(&inventory, node).await.len(), 1);
+    // That machine gets an identity of its own: it is settled.
+    machine::Node::enrol(&inventory, &Machine::number(2)).await;
+    assert_eq!(codes(&inventory, node).await, [""; 0]);
+    assert_eq!(
+        inventory.ok(&format!("/v1/nodes/{node}")).await["verdict"],
+        "healthy"
+    );
+    // Again, and the identity is taken away.
+    one.node.report(&inventory, &stolen).await.expect("answer");
+    assert_eq!(codes(&inventory, node).await, ["node.identity-elsewhere"]);
+    assert!(
+        inventory
+            .store
+            .revoke_identity(node)
+            .await
+            .expect("revoked")
+    );
+    assert_eq!(codes(&inventory, node).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn another_main_board_is_told_and_a_person_decides() {
+    let policy = Policy {
+        life: Duration::from_secs(3600),
+        renew_at: 50,
+    };
+    let inventory = Inventory::secured(policy).await;
+    let mut one = Life::begin(&inventory, 1).await;
+    let node = one.machine.node.clone();
+    one.told.snapshot.node.board_serial = "BRD9999".to_owned().into();
+    one.machine.hardware.board_serial = Some("BRD9999".to_owned());
+    let report = one.told.full();
+    assert_eq!(one.report(&inventory, &report).await, 200, "it is accepted");
+    let found = open(&inventory, &node).await;
+    assert_eq!(found[0].0, "node.board-replaced");
+    let summary = found[0].1["summary"].as_str().expect("summary");
+    assert!(
+        summary.contains("BRD9999") && summary.contains("BRD0001"),
+        "{summary}"
+    );
+    assert_eq!(found[0].1["severity"], "warning");
+    inventory.clock.advance(1801);
+    let (status, value) = one.node.renew(&inventory, &one.machine).await;
+    assert_eq!(
+        (status, &value["type"]),
+        (403, &json!("urn:cupel:board-replaced"))
+    );
+
+    let accepted = inventory
+        .store
+        .accept_identity(&node)
+        .await
+        .expect("accepted");
+    assert_eq!(accepted, Accepted::Done(Some("BRD9999".to_owned())));
+    let again = inventory
+        .store
+        .accept_identity(&node)
+        .await
+        .expect("accepted");
+    assert_eq!(again, Accepted::Nothing);
+    assert_eq!(codes(&inventory, &node).await, [""; 0]);
+    assert_eq!(one.node.renew(&inventory, &one.machine).await.0, 201);
+    let report = one.told.full();
+    assert_eq!(one.report(&inventory, &report).await, 200);
+    assert_eq!(codes(&inventory, &node).await, [""; 0]);
+
+    // The old board comes back, and the node is enrolled anew with it.
+    one.told.snapshot.node.board_serial = "BRD0001".to_owned().into();
+    let report = one.told.full();
+    assert_eq!(one.report(&inventory, &report).await, 200);
+    assert_eq!(codes(&inventory, &node).await, ["node.board-replaced"]);
+    machine::Node::enrol(&inventory, &Machine::number(1)).await;
+    assert_eq!(codes(&inventory, &node).await, [""; 0]);
+    let unknown = inventory.store.accept_identity("no-such-node").await;
+    assert_eq!(unknown.expect("answer"), Accepted::NoNode);
+}
+
+#[tokio::test]
+async fn two_running_machines_with_one_id_are_told_until_one_is_left() {
+    let inventory = Inventory::start().await;
+    let mut one = support::Node::number(&inventory.clock, 1);
+    let mut two = one.clone();
+    two.boot = "22222222-0000-4000-8000-000000000002".to_owned();
+    two.uptime = 60.0;
+    let node = one.id();
+    inventory.take(&one.full()).await;
+    inventory.clock.advance(30);
+    two.uptime += 30.0;
+    inventory.take(&two.full()).await;
+    let beat = async |who: &mut support::Node| {
+        let report = who.heartbeat(Verdict::Healthy);
+        inventory.take(&report).await;
+    };
+    for _ in 0..3 {
+        inventory.clock.advance(30);
+        one.uptime += 60.0;
+        beat(&mut one).await;
+        inventory.clock.advance(30);
+        two.uptime += 60.0;
+        beat(&mut two).await;
+    }
+    let found = open(&inventory, &node).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "node.identity-shared");
+    assert_eq!(found[0].1["severity"], "critical");
+    let summary = found[0].1["summary"].as_str().expect("summary");
+    assert!(
+        summary.contains(&one.boot) && summary.contains(&two.boot),
+        "{summary}"
+    );
+    let record = inventory.ok(&format!("/v1/nodes/{node}")).await;
+    assert_eq!(record["verdict"], "unhealthy");
+    assert_eq!(record["blocks_allocation"], true);
+    let listed = inventory.ok("/v1/nodes?verdict=unhealthy").await;
+    assert_eq!(listed["items"].as_array().expect("items").len(), 1);
+
+    // One is switched off; an hour later it is over.
+    for minute in 1..=61 {
+        inventory.clock.advance(60);
+        two.uptime += 60.0;
+        beat(&mut two).await;
+        inventory.app.sweep().await;
+        let open = !codes(&inventory, &node).await.is_empty();
+        assert_eq!(open, minute < 60, "{minute}");
+    }
+    assert_eq!(
+        inventory.ok(&format!("/v1/nodes/{node}")).await["verdict"],
+        "healthy"
+    );
 }

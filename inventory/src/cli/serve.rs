@@ -8,6 +8,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,12 +16,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::exit::{Exit, Refused};
 use super::retention::RetentionArgs;
 use super::token::make;
-use super::{GlobalArgs, output, refused};
+use super::{GlobalArgs, duration, output, refused};
 use crate::auth::{Scope, digest, secret};
 use crate::authority::Policy;
 use crate::clock::{Clock, SECOND};
 use crate::store::{Options, Store};
-use crate::web::{App, Bound, Limits, Server, Setup, Tls};
+use crate::web::{App, Bound, Limits, Secured, Server, Setup, Tls};
 
 /// How long the first login link works, in microseconds.
 const LINK: i64 = 10 * 60 * SECOND;
@@ -28,8 +29,8 @@ const LINK: i64 = 10 * 60 * SECOND;
 /// Options of `serve`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to listen; anything but loopback needs --tls-cert and
-    /// --tls-key
+    /// Where to listen; anything but loopback needs --tls-names, or
+    /// --tls-cert and --tls-key
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -44,6 +45,22 @@ pub struct Args {
     /// Private key as PEM; read again on SIGHUP
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
+    /// Names and addresses that this inventory is reached by: its own
+    /// authority makes a certificate for them, and renews it. Nodes that
+    /// joined trust it; browsers do once they have authority.pem
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        conflicts_with_all = ["tls_cert", "tls_key"]
+    )]
+    tls_names: Vec<String>,
+    /// For how long nodes' certificates are good (30s, 12h, 30d)
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration::parse)]
+    certificate_life: Duration,
+    /// After how much of it nodes ask for the next one, in per cent
+    #[arg(long, value_name = "PERCENT", default_value_t = 66, value_parser = clap::value_parser!(u8).range(1..=95))]
+    renew_at: u8,
     #[command(flatten)]
     retention: RetentionArgs,
 }
@@ -76,15 +93,17 @@ fn hold(data: &Path) -> anyhow::Result<File> {
 }
 
 fn tls(args: &Args) -> anyhow::Result<Option<Tls>> {
-    match (&args.tls_cert, &args.tls_key) {
-        (Some(certificate), Some(key)) => Ok(Some(Tls {
+    match (&args.tls_cert, &args.tls_key, &args.tls_names[..]) {
+        (Some(certificate), Some(key), _) => Ok(Some(Tls::Files {
             certificate: certificate.clone(),
             key: key.clone(),
         })),
-        (None, _) | (_, None) if args.listen.ip().is_loopback() => Ok(None),
-        (None, _) | (_, None) => Err(Refused(format!(
-            "{} is not loopback, and tokens would travel in the clear: give --tls-cert and \
-             --tls-key, or listen on 127.0.0.1",
+        (None, _, [_, ..]) | (_, None, [_, ..]) => Ok(Some(Tls::Names(args.tls_names.clone()))),
+        (None, _, []) | (_, None, []) if args.listen.ip().is_loopback() => Ok(None),
+        (None, _, []) | (_, None, []) => Err(Refused(format!(
+            "{} is not loopback, and tokens would travel in the clear: give --tls-names with the \
+             names that this inventory is reached by, or --tls-cert and --tls-key, or listen on \
+             127.0.0.1",
             args.listen
         ))
         .into()),
@@ -92,9 +111,18 @@ fn tls(args: &Args) -> anyhow::Result<Option<Tls>> {
 }
 
 /// What people put in front of a path.
-fn origin(bound: &Bound) -> String {
+fn origin(bound: &Bound, args: &Args) -> String {
     let address = bound.address();
     let scheme = if bound.is_secure() { "https" } else { "http" };
+    if let Some(name) = args.tls_names.first() {
+        let bare = name.contains(':') && !name.starts_with('[');
+        let name = if bare {
+            format!("[{name}]")
+        } else {
+            name.clone()
+        };
+        return format!("{scheme}://{name}:{}", address.port());
+    }
     if !address.ip().is_unspecified() {
         return format!("{scheme}://{address}");
     }
@@ -149,7 +177,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return Ok(()),
                 _ = self.interrupt.recv() => return Ok(()),
-                _ = self.hangup.recv() => match server.reload().await {
+                _ = self.hangup.recv() => match server.reload() {
                     Ok(()) => tracing::info!("certificate and key were read again"),
                     Err(error) => tracing::error!(
                         "certificate and key stay as they were: {}",
@@ -178,16 +206,23 @@ pub async fn run(args: &Args, global: &GlobalArgs) -> anyhow::Result<Exit> {
         tracing::info!("the schema of the database is {} now", opened.now);
     }
     store.retain(args.retention.retention());
-    let bound = Bound::new(args.listen, tls).await?;
-    let origin = origin(&bound);
-    welcome(&store, &clock, &origin).await?;
     let setup = Setup {
-        secure: bound.is_secure(),
-        policy: Policy::default(),
+        secure: tls.is_some(),
+        policy: Policy {
+            life: args.certificate_life,
+            renew_at: args.renew_at,
+        },
     };
-    let app = App::new(store, clock, Limits::default(), setup);
+    let app = App::new(store.clone(), clock.clone(), Limits::default(), setup);
     // Made by whoever serves, so that its files are his.
-    app.authority().await?;
+    let authority = app.authority().await?;
+    let secured = match tls {
+        Some(tls) => Some(Secured::new(tls, authority, clock.clone())?),
+        None => None,
+    };
+    let bound = Bound::new(args.listen, secured)?;
+    let origin = origin(&bound, args);
+    welcome(&store, &clock, &origin).await?;
     let mut server = bound.serve(app)?;
     output::note(&format!("listening on {origin}"));
     signals.until_end(&mut server).await?;

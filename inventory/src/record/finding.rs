@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum FindingSource {
     /// The node, of itself.
     Node,
-    /// The inventory, of a node: it is silent.
+    /// The inventory, of a node: it is silent, or its identity is where it should not be.
     Inventory,
 }
 

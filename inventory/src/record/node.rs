@@ -6,7 +6,7 @@ use cupel_model::{Coverage, Timestamp, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Difference, FindingRecord, PartSummary};
+use super::{Difference, FindingRecord, NodeIdentity, PartSummary};
 
 /// What a node is to whoever gives it work (CNP04).
 #[derive(
@@ -174,6 +174,8 @@ pub struct NodeRecord {
     pub manufacturer: Option<String>,
     /// Serial number of the main board.
     pub board_serial: Option<String>,
+    /// Its identity; null when it was never enrolled.
+    pub identity: Option<NodeIdentity>,
     /// Who owns it.
     pub tenancy: Option<Tenancy>,
     /// Version of the kernel.

@@ -207,3 +207,62 @@ impl JoinRefusal {
         }
     }
 }
+
+/// How a renewal went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// This certificate is good: a new one, or before its time the one that there is.
+    Done(Box<Identity>),
+    /// It may not.
+    Refused(RenewalRefusal),
+}
+
+/// Why an identity is not renewed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenewalRefusal {
+    /// It is another node's.
+    #[error("this certificate is the identity of node {0}: enrol this machine anew")]
+    OtherNode(String),
+    /// The request is for another key.
+    #[error("a renewal keeps the key: to change the key, enrol anew with a join token")]
+    OtherKey,
+    /// It is good no more.
+    #[error("the identity of node {0} is good no more: enrol this machine anew")]
+    Ended(String),
+    /// The machine has another main board.
+    #[error(
+        "node {node} was enrolled with main board {enrolled} and has {found} now: a person must \
+         say which it is, by `cupel-inventory identity accept {node}` or by enrolling it anew"
+    )]
+    OtherBoard {
+        /// The node.
+        node: String,
+        /// Serial number of the board that was enrolled.
+        enrolled: String,
+        /// That of the one it has now.
+        found: String,
+    },
+}
+
+impl RenewalRefusal {
+    /// The kind, for programs; stable.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::OtherNode(_) => "identity-mismatch",
+            Self::OtherKey => "key-changed",
+            Self::Ended(_) => "identity-ended",
+            Self::OtherBoard { .. } => "board-replaced",
+        }
+    }
+}
+
+/// How accepting a machine as it is went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// There is no such node.
+    NoNode,
+    /// There was nothing to accept.
+    Nothing,
+    /// It is done. The main board that counts as enrolled from now on, if it is another one.
+    Done(Option<String>),
+}

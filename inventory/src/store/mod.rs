@@ -185,6 +185,18 @@ ask! {
     revoke_join(name: &str) -> bool;
     /// Gives a node an identity, if the join token lets it.
     enrol(asked: &Asked, issued: &Issued, join_key: i64) -> Enrolled;
+    /// Gives a node its next certificate. `shown`: SHA-256 of the one that it has.
+    renew(asked: &Asked, issued: &Issued, shown: &[u8; 32]) -> Renewed;
+    /// The identity with this certificate, by its SHA-256.
+    identity(fingerprint: &[u8; 32]) -> Option<Identity>;
+    /// The newest identity of each node.
+    identities() -> Vec<Identity>;
+    /// Takes the identity of a node away. `false`: it has none that is active.
+    revoke_identity(node: &str) -> bool;
+    /// Takes a node's machine for the right one, as it is.
+    accept_identity(node: &str) -> Accepted;
+    /// Notes that the identity of `node` was shown by a machine that calls itself another one.
+    elsewhere(node: &str, by: &str, address: Option<&str>) -> ();
     /// Judges the silence of all nodes.
     sweep(now: i64, listening_since: i64) -> Swept;
     /// Forgets what is older than it must be kept.

@@ -237,7 +237,7 @@ pub struct Swept {
     pub raised: u32,
     /// Findings that became critical.
     pub escalated: u32,
-    /// Findings that were closed because silence is expected now.
+    /// Findings that were closed: silence is expected now, or of two machines one is left.
     pub closed: u32,
     /// Nodes whose state changed.
     pub changed: u32,

@@ -1,4 +1,4 @@
-//! `POST /v1/enrolments`: nodes get an identity.
+//! `POST /v1/enrolments` and its renewal: nodes get an identity, and keep it.
 //!
 //! # Invariants
 //! - A certificate is answered after it is on the disk; asking again gives the same one.
@@ -12,11 +12,12 @@ use axum::response::Response;
 use cupel_model::SCHEMA_VERSION;
 use cupel_model::enrolment::{Enrolment, EnrolmentRequest, HardwareIdentity};
 
+use super::guard::Shown;
 use super::problem::{Mistake, Problem, chain};
 use super::{App, answer, body, guard};
 use crate::authority::{Authority, AuthorityError, NodeKey};
 use crate::name;
-use crate::store::{Asked, Enrolled, Identity, JoinRefusal, JoinToken};
+use crate::store::{Asked, Enrolled, Identity, JoinRefusal, JoinToken, Renewed};
 
 /// A refusal of a join token as a problem.
 pub fn refused(why: &JoinRefusal) -> Problem {
@@ -143,6 +144,8 @@ pub async fn post(
         .map_err(|error| broken(&error))?;
     match app.store().enrol(&asked, &issued, token.key).await? {
         Enrolled::Done(identity) => {
+            // What the node had before is good no more.
+            app.0.identities.forget();
             tracing::info!(node = asked.node, token = token.name, "enrolled");
             given(&authority, *identity)
         }
@@ -150,6 +153,39 @@ pub async fn post(
         Enrolled::Refused(why) => {
             tracing::warn!(node = asked.node, token = token.name, "may not join: {why}");
             Err(refused(&why))
+        }
+    }
+}
+
+/// Gives a node its next certificate, by the one that it has.
+pub async fn renew(
+    State(app): State<App>,
+    Extension(shown): Extension<Shown>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, incoming) = request.into_parts();
+    let request = read(&app, &parts.headers, incoming).await?;
+    let (asked, key) = asked(&request)?;
+    let authority = app.authority().await.map_err(|error| broken(&error))?;
+    let now = app.clock().microseconds();
+    let issued = authority
+        .issue(&asked.node, &key, app.policy(), now)
+        .map_err(|error| broken(&error))?;
+    let renewed = app
+        .store()
+        .renew(&asked, &issued, &shown.fingerprint)
+        .await?;
+    match renewed {
+        Renewed::Done(identity) => given(&authority, *identity),
+        Renewed::Refused(why) => {
+            let node = &shown.identity.node;
+            tracing::warn!(node, "the identity is not renewed: {why}");
+            Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                why.word(),
+                "Identity not renewed",
+                why.to_string(),
+            ))
         }
     }
 }

@@ -3,24 +3,30 @@
 //!
 //! # Invariants
 //! - A session may only read. Whatever writes needs a token.
-//! - A token that was revoked is refused at most two seconds later, wherever it was revoked.
+//! - A token or an identity that was revoked is refused at most two seconds later, wherever it was
+//!   revoked.
 //! - 401 says how to come back, 403 which scope is needed.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap};
-use axum::http::{Method, StatusCode};
+use axum::http::{Extensions, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use axum_server::tls::TlsInfo;
+use sha2::{Digest as _, Sha256};
 
 use super::App;
 use super::problem::Problem;
 use super::route::{About, Access};
 use crate::auth::{Scope, TokenText, digest};
-use crate::store::{JoinRefusal, JoinToken, Token};
+use crate::record::IdentityState;
+use crate::store::{Identity, JoinRefusal, JoinToken, Token};
 
 /// How long a token is believed without asking the store again.
 const BELIEVED: Duration = Duration::from_secs(2);
@@ -37,36 +43,85 @@ pub const REFUSED: &str = "Bearer realm=\"cupel-inventory\", error=\"invalid_tok
 /// Name of the session's cookie.
 pub const COOKIE: &str = "cupel_session";
 
-/// Tokens that were seen a moment ago, by their public half.
-#[derive(Debug, Default)]
-pub struct Tokens(Mutex<HashMap<String, (Instant, Token)>>);
+/// SHA-256 of a certificate.
+pub type Fingerprint = [u8; 32];
 
-impl Tokens {
-    fn recall(&self, id: &str) -> Option<Token> {
+/// What was found in the store a moment ago.
+#[derive(Debug)]
+pub struct Recent<K, V>(Mutex<HashMap<K, (Instant, V)>>);
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Recent<K, V> {
+    fn recall<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         let held = self.0.lock().ok()?;
-        let (at, token) = held.get(id)?;
-        (at.elapsed() < BELIEVED).then(|| token.clone())
+        let (at, value) = held.get(key)?;
+        (at.elapsed() < BELIEVED).then(|| value.clone())
     }
 
-    fn keep(&self, token: &Token) {
+    fn keep(&self, key: K, value: &V) {
         if let Ok(mut held) = self.0.lock() {
             if held.len() >= MOST {
                 held.retain(|_, (at, _)| at.elapsed() < BELIEVED);
             }
             if held.len() < MOST {
-                held.insert(token.id.clone(), (Instant::now(), token.clone()));
+                held.insert(key, (Instant::now(), value.clone()));
             }
+        }
+    }
+
+    /// Forgets all of it: something was changed here.
+    pub fn forget(&self) {
+        if let Ok(mut held) = self.0.lock() {
+            held.clear();
         }
     }
 }
 
 /// Who is calling.
 #[derive(Clone, Debug)]
-pub struct Caller {
-    /// By which token.
-    pub token: Token,
-    /// Whether through a session.
-    pub session: bool,
+pub enum Caller {
+    /// Whoever has this token.
+    Token(Token),
+    /// A person who signed in with this token.
+    Session(Token),
+    /// A node, by its certificate.
+    Node(Box<Shown>),
+}
+
+/// A certificate that was shown, of an identity that is good.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// Whose.
+    pub identity: Identity,
+    /// SHA-256 of the certificate.
+    pub fingerprint: Fingerprint,
+}
+
+impl Caller {
+    /// What he may do at most.
+    fn scope(&self) -> Scope {
+        match self {
+            Self::Token(token) | Self::Session(token) => token.scope,
+            Self::Node(_) => Scope::Report,
+        }
+    }
+
+    /// By which name he is known.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Token(token) | Self::Session(token) => &token.name,
+            Self::Node(shown) => &shown.identity.node,
+        }
+    }
 }
 
 /// Why nobody is known to be calling.
@@ -103,7 +158,7 @@ pub async fn known_token(app: &App, text: &str) -> Result<Option<Token>, Problem
     if token.revoked_at.is_some() || !shown.matches(&token.hash) {
         return Ok(None);
     }
-    app.0.tokens.keep(&token);
+    app.0.tokens.keep(token.id.clone(), &token);
     used(app, &token);
     Ok(Some(token))
 }
@@ -122,29 +177,106 @@ fn used(app: &App, token: &Token) {
     }
 }
 
-async fn caller(app: &App, headers: &HeaderMap) -> Result<Result<Caller, Unknown>, Problem> {
+async fn caller(
+    app: &App,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Result<Result<Caller, Unknown>, Problem> {
     if headers.contains_key(header::AUTHORIZATION) {
         let token = match bearer(headers) {
             Some(text) => known_token(app, text).await?,
             None => None,
         };
-        return Ok(token
-            .map(|token| Caller {
-                token,
-                session: false,
-            })
-            .ok_or(Unknown::Refused));
+        return Ok(token.map(Caller::Token).ok_or(Unknown::Refused));
+    }
+    if let Some(fingerprint) = fingerprint(extensions) {
+        let shown = by_certificate(app, fingerprint).await?;
+        return Ok(Ok(Caller::Node(Box::new(shown))));
     }
     let Some(secret) = cookie(headers, COOKIE) else {
         return Ok(Err(Unknown::Nothing));
     };
     let token = app.store().session(&digest(secret)).await?;
-    Ok(token
-        .map(|token| Caller {
-            token,
-            session: true,
-        })
-        .ok_or(Unknown::Refused))
+    Ok(token.map(Caller::Session).ok_or(Unknown::Refused))
+}
+
+/// The certificate that was shown and verified when the connection was made.
+fn fingerprint(extensions: &Extensions) -> Option<Fingerprint> {
+    let connection = extensions.get::<Arc<TlsInfo>>()?;
+    let certificate = connection.peer_certificates.first()?;
+    Some(Sha256::digest(certificate).into())
+}
+
+/// Whose certificate it is, if his identity is good now.
+async fn by_certificate(app: &App, fingerprint: Fingerprint) -> Result<Shown, Problem> {
+    let known = app.0.identities.recall(&fingerprint);
+    let identity = match known {
+        Some(identity) => Some(identity),
+        None => {
+            let found = app.store().identity(&fingerprint).await?;
+            if let Some(identity) = &found {
+                app.0.identities.keep(fingerprint, identity);
+            }
+            found
+        }
+    };
+    let Some(identity) = identity else {
+        return Err(not_good(
+            "identity-unknown",
+            "this certificate is not known here, as after a database was put back: enrol this \
+             machine anew"
+                .to_owned(),
+        ));
+    };
+    let node = &identity.node;
+    // The connection may be older than the end of the certificate.
+    let over = identity.not_after <= app.clock().now();
+    match identity.state {
+        IdentityState::Active if !over => Ok(Shown {
+            identity,
+            fingerprint,
+        }),
+        IdentityState::Active | IdentityState::Expired => Err(not_good(
+            "identity-expired",
+            format!(
+                "the identity of node {node} was good until {}: enrol this machine anew",
+                identity.not_after
+            ),
+        )),
+        IdentityState::Superseded => Err(not_good(
+            "identity-superseded",
+            format!(
+                "node {node} was enrolled anew with another key, and this one is good no more: if \
+                 this machine is {node}, enrol it anew"
+            ),
+        )),
+        IdentityState::Revoked => Err(not_good(
+            "identity-revoked",
+            format!(
+                "the identity of node {node} was revoked: ask whoever runs the inventory, then \
+                 enrol this machine anew"
+            ),
+        )),
+    }
+}
+
+/// 403: an identity that is good no more.
+fn not_good(kind: &str, detail: String) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, kind, "Identity not good", detail)
+}
+
+/// The identity that a node must show.
+async fn identified(app: &App, extensions: &Extensions) -> Result<Shown, Problem> {
+    match fingerprint(extensions) {
+        Some(fingerprint) => by_certificate(app, fingerprint).await,
+        None => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "identity-required",
+            "Identity required",
+            "show the node's certificate when connecting (TLS); a machine without one enrols with \
+             a join token",
+        )),
+    }
 }
 
 /// What was sent as `Authorization: Bearer …`; `None`: nothing was sent, or something else.
@@ -202,29 +334,26 @@ pub fn forbidden(detail: impl Into<String>) -> Problem {
 
 fn may(caller: &Caller, about: &About) -> Result<(), Problem> {
     let needed = match about.access {
-        Access::Open | Access::Join => return Ok(()),
+        Access::Open | Access::Join | Access::Identity => return Ok(()),
         Access::Needs(scope) => scope,
         Access::Page => Scope::Read,
     };
+    let has = caller.scope();
     // A session reads, whatever its token may do besides.
-    let has = if caller.session {
-        Scope::Read
-    } else {
-        caller.token.scope
-    };
-    let allowed = if caller.session {
-        needed == Scope::Read && caller.token.scope.allows(Scope::Read)
-    } else {
-        has.allows(needed)
+    let (allowed, how) = match caller {
+        Caller::Token(_) => (has.allows(needed), format!("this token has scope {has}")),
+        Caller::Node(_) => (
+            has.allows(needed),
+            format!("a node's certificate has scope {has}"),
+        ),
+        Caller::Session(_) => (
+            needed == Scope::Read && has.allows(Scope::Read),
+            "a session may only read; use a token".to_owned(),
+        ),
     };
     if allowed {
         return Ok(());
     }
-    let how = if caller.session {
-        "a session may only read; use a token".to_owned()
-    } else {
-        format!("this token has scope {has}")
-    };
     Err(forbidden(format!("scope {needed} is needed; {how}")))
 }
 
@@ -280,8 +409,15 @@ async fn answer(app: &App, about: &About, mut request: Request, next: Next) -> R
             }
             Err(problem) => Err(problem),
         },
+        Access::Identity => match identified(app, request.extensions()).await {
+            Ok(shown) => {
+                request.extensions_mut().insert(shown);
+                Ok(())
+            }
+            Err(problem) => Err(problem),
+        },
         Access::Needs(_) | Access::Page => {
-            let checked = match caller(app, headers).await {
+            let checked = match caller(app, headers, request.extensions()).await {
                 Ok(Ok(caller)) => may(&caller, about).map(|()| caller),
                 Ok(Err(why)) => Err(unauthorized(why)),
                 Err(problem) => Err(problem),

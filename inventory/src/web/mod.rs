@@ -24,6 +24,7 @@ mod reports;
 mod route;
 mod service;
 mod table;
+mod tls;
 mod watch;
 
 use std::sync::Arc;
@@ -35,12 +36,13 @@ pub use limits::{Limits, connections};
 pub use metrics::Metrics;
 pub use problem::{Body as ProblemBody, MEDIA_TYPE as PROBLEM, Mistake};
 pub use route::{About, Access};
-pub use service::{Bound, Server, Tls, TlsError};
+pub use service::{Bound, Server};
 pub use table::routes;
+pub use tls::{Secured, Tls, TlsError};
 
 use crate::authority::{Authority, AuthorityError, Policy};
 use crate::clock::Clock;
-use crate::store::Store;
+use crate::store::{Identity, Store, Token};
 
 /// The API's description as JSON.
 pub fn description() -> serde_json::Value {
@@ -83,7 +85,8 @@ struct Shared {
     ending: channel::Sender<bool>,
     /// Since when silence is the nodes' own, in microseconds.
     listening_since: AtomicI64,
-    tokens: guard::Tokens,
+    tokens: guard::Recent<String, Token>,
+    identities: guard::Recent<guard::Fingerprint, Identity>,
     /// How certificates of nodes are made.
     policy: Policy,
     authority: tokio::sync::OnceCell<Arc<Authority>>,
@@ -103,7 +106,8 @@ impl App {
             ending: channel::channel(false).0,
             listening_since: AtomicI64::new(now),
             metrics: Metrics::default(),
-            tokens: guard::Tokens::default(),
+            tokens: guard::Recent::default(),
+            identities: guard::Recent::default(),
             policy: setup.policy,
             authority: tokio::sync::OnceCell::new(),
             description: std::sync::OnceLock::new(),

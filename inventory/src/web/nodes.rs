@@ -180,7 +180,7 @@ pub async fn patch(
     })?;
     let done = app
         .store()
-        .patch_node(&id, &patch, condition.revision(), &caller.token.name)
+        .patch_node(&id, &patch, condition.revision(), caller.name())
         .await?;
     match done {
         Patched::Done(_) => {

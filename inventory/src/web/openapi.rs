@@ -216,7 +216,9 @@ fn security(access: Access) -> Value {
     match access {
         Access::Open => json!([]),
         Access::Needs(Scope::Read) | Access::Page => json!([{ "bearer": [] }, { "session": [] }]),
-        Access::Needs(Scope::Report | Scope::Admin) => json!([{ "bearer": [] }]),
+        Access::Needs(Scope::Report) => json!([{ "bearer": [] }, { "certificate": [] }]),
+        Access::Needs(Scope::Admin) => json!([{ "bearer": [] }]),
+        Access::Identity => json!([{ "certificate": [] }]),
         Access::Join => json!([{ "join": [] }]),
     }
 }
@@ -316,6 +318,10 @@ pub fn describe<'a>(routes: impl Iterator<Item = &'a About>) -> Value {
                 "join": {
                     "type": "http", "scheme": "bearer",
                     "description": "A join token, of `cupel-inventory join create`"
+                },
+                "certificate": {
+                    "type": "mutualTLS",
+                    "description": "A node's certificate, of POST /v1/enrolments"
                 },
                 "session": { "type": "apiKey", "in": "cookie", "name": super::guard::COOKIE }
             }

@@ -4,11 +4,12 @@
 //! - A report is read, expanded and taken apart within limits that hold over all requests.
 //! - The answer names the report and is sent after its commit.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::Response;
@@ -31,7 +32,9 @@ pub async fn post(
     request: Request,
 ) -> Result<Response, Problem> {
     let began = Instant::now();
-    let result = take(&app, &caller, request).await;
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let from = from.map(|ConnectInfo(address)| *address);
+    let result = take(&app, &caller, from, request).await;
     let (kind, outcome) = match &result {
         Ok((kind, outcome, _)) => (*kind, *outcome),
         Err(problem) if problem.status() == StatusCode::CONFLICT => ("", "conflict"),
@@ -46,6 +49,7 @@ pub async fn post(
 async fn take(
     app: &App,
     caller: &Caller,
+    from: Option<SocketAddr>,
     request: Request,
 ) -> Result<(&'static str, &'static str, Response), Problem> {
     let (parts, incoming) = request.into_parts();
@@ -71,13 +75,7 @@ async fn take(
     let limits = app.limits();
     let read = body::read(app, &parts.headers, incoming, limits.report_bytes).await?;
     let (report, _memory) = parse(app, encoding, read).await?;
-    if let Some(node) = &caller.token.node
-        && *node != report.node
-    {
-        return Err(forbidden(format!(
-            "this token may report for node {node} alone"
-        )));
-    }
+    whose(app, caller, &report.node, from).await?;
     let kind = report.kind().word();
     let node: Arc<str> = report.node.as_str().into();
     let accepted = Accepted {
@@ -109,6 +107,46 @@ async fn take(
         wanted: stored.wanted,
     })?;
     Ok((kind, outcome, response))
+}
+
+/// Refuses a report of a node that is not the caller's.
+async fn whose(
+    app: &App,
+    caller: &Caller,
+    reported: &str,
+    from: Option<SocketAddr>,
+) -> Result<(), Problem> {
+    match caller {
+        Caller::Token(token) | Caller::Session(token) => match &token.node {
+            Some(node) if node != reported => Err(forbidden(format!(
+                "this token may report for node {node} alone"
+            ))),
+            Some(_) | None => Ok(()),
+        },
+        Caller::Node(shown) if shown.identity.node == reported => Ok(()),
+        Caller::Node(shown) => {
+            let node = &shown.identity.node;
+            let address = from.map(|from| from.ip().to_string());
+            tracing::warn!(
+                identity = node,
+                node = reported,
+                address,
+                "a machine reports with the identity of another node"
+            );
+            app.store()
+                .elsewhere(node, reported, address.as_deref())
+                .await?;
+            Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "identity-mismatch",
+                "Identity of another node",
+                format!(
+                    "this certificate is the identity of node {node}, and the report is of node \
+                     {reported}: enrol this machine anew, with a key of its own"
+                ),
+            ))
+        }
+    }
 }
 
 /// Expands and takes apart. What is kept in memory until the commit is counted.

@@ -21,6 +21,8 @@ pub enum Access {
     Needs(Scope),
     /// A machine with a join token; no other token will do.
     Join,
+    /// A node with its certificate; no token will do.
+    Identity,
     /// A person with a session, or a token that may read; without one the way leads to `/login`.
     Page,
 }

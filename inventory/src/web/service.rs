@@ -8,7 +8,6 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,33 +20,18 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum_server::accept::{Accept, DefaultAcceptor};
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::tls_rustls::RustlsAcceptor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::problem::Problem;
+use super::tls::{Secured, TlsError};
 use super::{App, guard, pages, watch};
 
-/// Certificate and key, as PEM files.
-#[derive(Clone, Debug)]
-pub struct Tls {
-    /// Certificate and those above it.
-    pub certificate: PathBuf,
-    /// Private key.
-    pub key: PathBuf,
-}
-
-/// Why TLS could not be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use {certificate} with {key}")]
-pub struct TlsError {
-    certificate: PathBuf,
-    key: PathBuf,
-    #[source]
-    source: io::Error,
-}
+/// Time between two looks whether the inventory's own certificate is to be renewed.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(60);
 
 /// The router: every route behind its guard.
 pub fn router(app: &App) -> Router {
@@ -208,7 +192,7 @@ where
 pub struct Bound {
     listener: std::net::TcpListener,
     address: SocketAddr,
-    tls: Option<(Tls, RustlsConfig)>,
+    tls: Option<Secured>,
 }
 
 /// A server that answers.
@@ -218,29 +202,27 @@ pub struct Server {
     app: App,
     handle: axum_server::Handle<SocketAddr>,
     serving: tokio::task::JoinHandle<io::Result<()>>,
-    tls: Option<(Tls, RustlsConfig)>,
+    tls: Option<Secured>,
+}
+
+/// Makes the inventory's own certificate anew in time, until the server ends.
+async fn keep_good(app: App, secured: Secured) {
+    let mut ending = app.0.ending.subscribe();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AT_CERTIFICATE) => secured.keep_good(),
+            _ = ending.changed() => return,
+        }
+    }
 }
 
 impl Bound {
     /// Begins to listen.
     ///
     /// # Errors
-    /// The address is taken or not this machine's; certificate or key cannot be used.
-    pub async fn new(address: SocketAddr, tls: Option<Tls>) -> anyhow::Result<Self> {
+    /// The address is taken or not this machine's.
+    pub fn new(address: SocketAddr, tls: Option<Secured>) -> anyhow::Result<Self> {
         use anyhow::Context as _;
-        let tls = match tls {
-            Some(files) => {
-                let config = RustlsConfig::from_pem_file(&files.certificate, &files.key)
-                    .await
-                    .map_err(|source| TlsError {
-                        certificate: files.certificate.clone(),
-                        key: files.key.clone(),
-                        source,
-                    })?;
-                Some((files, config))
-            }
-            None => None,
-        };
         let listener = std::net::TcpListener::bind(address)
             .with_context(|| format!("cannot listen on {address}"))?;
         listener.set_nonblocking(true)?;
@@ -267,7 +249,7 @@ impl Bound {
     /// The listener cannot be used.
     pub fn serve(self, app: App) -> io::Result<Server> {
         let handle = axum_server::Handle::new();
-        let service = router(&app).into_make_service();
+        let service = router(&app).into_make_service_with_connect_info::<SocketAddr>();
         let limits = app.limits().clone();
         let room = Arc::new(Semaphore::new(limits.connections));
         let mut server = axum_server::from_tcp(self.listener)?.handle(handle.clone());
@@ -279,8 +261,9 @@ impl Bound {
         let server = server.first_request_timeout(limits.head_deadline);
         let tls = self.tls.clone();
         let serving = match &self.tls {
-            Some((_, config)) => {
-                let inner = RustlsAcceptor::new(config.clone())
+            Some(secured) => {
+                tokio::spawn(keep_good(app.clone(), secured.clone()));
+                let inner = RustlsAcceptor::new(secured.config())
                     .handshake_timeout(limits.head_deadline)
                     .acceptor(DefaultAcceptor::new());
                 tokio::spawn(server.acceptor(Bounded { inner, room }).serve(service))
@@ -316,18 +299,8 @@ impl Server {
     ///
     /// # Errors
     /// They cannot be used; the old ones stay.
-    pub async fn reload(&self) -> Result<(), TlsError> {
-        if let Some((files, config)) = &self.tls {
-            config
-                .reload_from_pem_file(&files.certificate, &files.key)
-                .await
-                .map_err(|source| TlsError {
-                    certificate: files.certificate.clone(),
-                    key: files.key.clone(),
-                    source,
-                })?;
-        }
-        Ok(())
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.tls.as_ref().map_or(Ok(()), Secured::reload)
     }
 
     /// Answers what is being asked, and ends.

@@ -40,8 +40,8 @@ fn writing() -> Vec<Route> {
             .tells(
                 "Take a node's report",
                 "Stored once, however often it comes: a report is named by node, boot and sequence. \
-                 Answered after it is on the disk. A token that is bound to a node reports for that \
-                 node alone.",
+                 Answered after it is on the disk. A token that is bound to a node, and a node's \
+                 certificate, report for that node alone.",
             )
             .takes::<Report>(&["application/json"])
             .content_encoding()
@@ -58,6 +58,16 @@ fn writing() -> Vec<Route> {
             )
             .takes::<EnrolmentRequest>(&["application/json"])
             .makes::<Enrolment>("the node's certificate"),
+        Route::post("/v1/enrolments/renewal", "renew", enrolments::renew)
+            .access(Access::Identity)
+            .tells(
+                "Renew a node's identity",
+                "By the certificate that the node has, for the same key. Before its time for \
+                 renewal the node is given the certificate that it has. Refused where the main \
+                 board is not the one that was enrolled: then a person decides.",
+            )
+            .takes::<EnrolmentRequest>(&["application/json"])
+            .makes::<Enrolment>("the node's next certificate"),
         Route::put("/v1/expected", "putExpected", expected::put)
             .tells(
                 "Say what should arrive",

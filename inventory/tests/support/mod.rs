@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cupel_inventory::auth::{Scope, TokenText};
+use cupel_inventory::authority::Policy;
 use cupel_inventory::clock::Clock;
 use cupel_inventory::store::{NewToken, Options, Store};
-use cupel_inventory::web::{App, Bound, Limits, Server, Setup};
+use cupel_inventory::web::{App, Bound, Limits, Secured, Server, Setup, Tls};
 use cupel_model::finding::{
     Clears, Component, ComponentKind, Confidence, Finding, Impact, Mode, Performer, Remedy,
     RemedyAction, Scope as Reach, Severity, Urgency,
@@ -36,6 +37,7 @@ pub fn time(text: &str) -> Timestamp {
 
 /// A running server.
 pub struct Inventory {
+    scheme: &'static str,
     pub address: SocketAddr,
     pub clock: Clock,
     pub store: Store,
@@ -74,7 +76,29 @@ impl Inventory {
         inventory
     }
 
+    /// With TLS, for 127.0.0.1, by its own authority. Its clock begins at the time of day, which
+    /// its clients go by.
+    pub async fn secured(policy: Policy) -> Self {
+        let data = tempfile::tempdir().expect("directory");
+        let clock = Clock::set_to(Clock::system().now());
+        let names = Some(Tls::Names(vec!["127.0.0.1".to_owned()]));
+        let mut inventory =
+            Self::opened(data.path(), clock, Limits::default(), policy, names).await;
+        inventory._data = Some(data);
+        inventory
+    }
+
     pub async fn open(data: &std::path::Path, clock: Clock, limits: Limits) -> Self {
+        Self::opened(data, clock, limits, Policy::default(), None).await
+    }
+
+    async fn opened(
+        data: &std::path::Path,
+        clock: Clock,
+        limits: Limits,
+        policy: Policy,
+        tls: Option<Tls>,
+    ) -> Self {
         // Tests look for silent nodes when they mean to.
         let limits = Limits {
             sweep_every: None,
@@ -97,17 +121,20 @@ impl Inventory {
             }
         }
         let mut tokens = tokens.into_iter();
-        let bound = Bound::new("127.0.0.1:0".parse().expect("address"), None)
-            .await
-            .expect("bound");
-        let app = App::new(store.clone(), clock.clone(), limits, Setup::default());
+        let setup = Setup {
+            secure: tls.is_some(),
+            policy,
+        };
+        let app = App::new(store.clone(), clock.clone(), limits, setup);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let authority = app.authority().await.expect("authority");
+        let client = client(authority.certificate()).build().expect("client");
+        let secured =
+            tls.map(|tls| Secured::new(tls, authority, clock.clone()).expect("certificate"));
+        let bound = Bound::new("127.0.0.1:0".parse().expect("address"), secured).expect("bound");
         let server = bound.serve(app.clone()).expect("serving");
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(60))
-            .build()
-            .expect("client");
         Self {
+            scheme,
             address: server.address(),
             clock,
             store,
@@ -129,7 +156,7 @@ impl Inventory {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
@@ -197,6 +224,15 @@ impl Inventory {
         assert_eq!(answer.accepted.sequence, report.sequence);
         answer
     }
+}
+
+/// A client that trusts this authority alone.
+pub fn client(authority: &str) -> reqwest::ClientBuilder {
+    let root = reqwest::Certificate::from_pem(authority.as_bytes()).expect("certificate");
+    reqwest::Client::builder()
+        .tls_certs_only([root])
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(60))
 }
 
 pub async fn json(response: reqwest::Response) -> (u16, Value) {

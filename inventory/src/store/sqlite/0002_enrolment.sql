@@ -40,3 +40,6 @@ CREATE TABLE identities (
 );
 CREATE INDEX identities_node ON identities (node, key);
 CREATE INDEX identities_key ON identities (key_digest);
+
+-- Worst severity of what the inventory itself found of the node, silence left out; null: nothing.
+ALTER TABLE nodes ADD COLUMN own_severity INTEGER;

@@ -7,18 +7,20 @@
 //! - A key is one node's, and does not come back after it was revoked.
 
 use cupel_model::enrolment::HardwareIdentity;
+use cupel_model::finding::Evidence;
+use cupel_model::wire::Tracked;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use super::apply::{Head, tell_node, write_history};
+use super::apply::{BOARD, ELSEWHERE, Head, settle_identity, tell_node, write_history};
 use super::row::{Columns as _, to_word};
 use super::{Sqlite, joins};
 use crate::authority::Issued;
 use crate::record::{Happened, IdentityState, IdentityStep};
-use crate::store::{Asked, Bound, Enrolled, Error, Identity, JoinRefusal, JoinToken};
+use crate::store::{Asked, Enrolled, Error, Identity, JoinRefusal, RenewalRefusal, Renewed};
 
 /// An identity from its row, at this time.
-fn identity(row: &SqliteRow, now: i64) -> Result<Identity, Error> {
+pub fn identity(row: &SqliteRow, now: i64) -> Result<Identity, Error> {
     let stored: IdentityState = row.word("state", "a state of an identity")?;
     let over = row.int("not_after")? <= now;
     let state = if over && stored == IdentityState::Active {
@@ -42,75 +44,6 @@ fn identity(row: &SqliteRow, now: i64) -> Result<Identity, Error> {
         not_after: row.time("not_after")?,
         renew_after: row.time("renew_after")?,
     })
-}
-
-/// What a machine is called in a refusal.
-fn called(hardware: &HardwareIdentity) -> String {
-    match (&hardware.chassis_serial, &hardware.serial) {
-        (Some(chassis), Some(serial)) if chassis != serial => {
-            format!("the machine with chassis serial {chassis} (system serial {serial})")
-        }
-        (Some(serial), _) | (None, Some(serial)) => {
-            format!("the machine with serial number {serial}")
-        }
-        (None, None) => "a machine that tells no serial number".to_owned(),
-    }
-}
-
-/// Why the token is not for this machine, if it is not.
-async fn foreign(
-    c: &mut SqliteConnection,
-    token: &JoinToken,
-    asked: &Asked,
-) -> Result<Option<JoinRefusal>, Error> {
-    let serials = [&asked.hardware.chassis_serial, &asked.hardware.serial];
-    let found = called(&asked.hardware);
-    match &token.bound {
-        Bound::Any => Ok(None),
-        Bound::Node(node) if *node == asked.node => Ok(None),
-        Bound::Node(node) => Ok(Some(JoinRefusal::OtherNode(node.clone()))),
-        Bound::Serial(wanted) if serials.contains(&&Some(wanted.clone())) => Ok(None),
-        Bound::Serial(wanted) => Ok(Some(JoinRefusal::OtherSerial {
-            wanted: wanted.clone(),
-            found,
-        })),
-        Bound::Rack(rack) => {
-            // As a node's entry is found: by the chassis, else by the system.
-            let row = sqlx::query(
-                "SELECT region, site, row, rack FROM expected WHERE chassis_serial IN (?1, ?2)
-                 ORDER BY chassis_serial = ?1 DESC LIMIT 1",
-            )
-            .bind(serials[0])
-            .bind(serials[1])
-            .fetch_optional(&mut *c)
-            .await?;
-            let Some(row) = row else {
-                return Ok(Some(JoinRefusal::NotExpected {
-                    rack: rack.clone(),
-                    found,
-                }));
-            };
-            let place = row.maybe_text("rack")?;
-            if place.as_ref() == Some(rack) {
-                return Ok(None);
-            }
-            let parts = ["region", "site", "row"].map(|column| row.maybe_text(column));
-            let mut expected = match place {
-                Some(place) => format!("rack {place}"),
-                None => "no rack that is named".to_owned(),
-            };
-            for part in parts {
-                if let Some(part) = part? {
-                    expected = format!("{part}, {expected}");
-                }
-            }
-            Ok(Some(JoinRefusal::OtherRack {
-                rack: rack.clone(),
-                found,
-                expected,
-            }))
-        }
-    }
 }
 
 /// Why the key is not taken, if it is not.
@@ -186,19 +119,65 @@ async fn insert(
     identity(&row, now)
 }
 
-/// Writes into the node's history what became of its identity, if the node has one yet.
-async fn remember(
+/// Writes into the node's history what became of its identity, and closes what that settles, if the
+/// node has reported yet.
+pub async fn remember(
     c: &mut SqliteConnection,
     node: &str,
     step: IdentityStep,
-    why: String,
+    why: &str,
+    settles: &[&str],
     now: i64,
 ) -> Result<(), Error> {
-    let Some(head) = Head::load(c, node).await? else {
+    let Some(mut head) = Head::load(c, node).await? else {
         return Ok(());
     };
-    write_history(c, head.key, now, &Happened::Identity { step, why }).await?;
+    let happened = Happened::Identity {
+        step,
+        why: why.to_owned(),
+    };
+    write_history(c, head.key, now, &happened).await?;
+    settle_identity(c, &mut head, settles, why, now).await?;
     tell_node(c, &head, "identity", now).await
+}
+
+/// Serial number of the main board that was enrolled, or that a person accepted.
+pub async fn board(c: &mut SqliteConnection, node: &str) -> Result<Option<String>, Error> {
+    let row = sqlx::query(
+        "SELECT board_serial FROM identities WHERE node = ?1 AND state = 'active'
+         ORDER BY key DESC LIMIT 1",
+    )
+    .bind(node)
+    .fetch_optional(&mut *c)
+    .await?;
+    match row {
+        Some(row) => row.maybe_text("board_serial"),
+        None => Ok(None),
+    }
+}
+
+/// Closes what is told of other nodes' identities that this machine showed: it has its own now.
+async fn settle_others(c: &mut SqliteConnection, node: &str, now: i64) -> Result<(), Error> {
+    let rows = sqlx::query(
+        "SELECT n.id, f.tracked_json FROM findings f JOIN nodes n ON n.key = f.node_key
+         WHERE f.code = ?1 AND f.source = 1 AND f.closed_at IS NULL",
+    )
+    .bind(ELSEWHERE)
+    .fetch_all(&mut *c)
+    .await?;
+    for row in &rows {
+        let told: Tracked = row.json("tracked_json", "a finding")?;
+        let is_this = |evidence: &Evidence| {
+            evidence.name == "shown_by" && evidence.value.as_str() == Some(node)
+        };
+        if told.finding.evidence.iter().any(is_this)
+            && let Some(mut head) = Head::load(c, &row.text("id")?).await?
+        {
+            let why = format!("{node} was enrolled and has an identity of its own");
+            settle_identity(c, &mut head, &[ELSEWHERE], &why, now).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes into the history of a node that reports for the first time how it was enrolled.
@@ -251,7 +230,7 @@ impl Sqlite {
         if token.expires_at.microseconds() <= now {
             return refused(JoinRefusal::Expired(token.expires_at));
         }
-        if let Some(why) = foreign(c, &token, asked).await? {
+        if let Some(why) = joins::foreign(c, &token, asked).await? {
             return refused(why);
         }
         if let Some(why) = spoiled(c, asked).await? {
@@ -281,9 +260,81 @@ impl Sqlite {
         .rows_affected();
         let made = insert(c, asked, issued, token.key, now, now).await?;
         let why = enrolled(&token.name, superseded > 0);
-        remember(c, &asked.node, IdentityStep::Enrolled, why, now).await?;
+        let settles = [BOARD, ELSEWHERE];
+        remember(c, &asked.node, IdentityStep::Enrolled, &why, &settles, now).await?;
+        settle_others(c, &asked.node, now).await?;
         transaction.commit().await?;
         self.tell().await?;
         Ok(Enrolled::Done(Box::new(made)))
+    }
+
+    /// The identity with this certificate, by its SHA-256.
+    pub async fn identity(&self, fingerprint: &[u8; 32]) -> Result<Option<Identity>, Error> {
+        let row = sqlx::query("SELECT * FROM identities WHERE fingerprint = ?1")
+            .bind(&fingerprint[..])
+            .fetch_optional(&self.readers)
+            .await?;
+        let now = self.clock.microseconds();
+        row.map(|row| identity(&row, now)).transpose()
+    }
+
+    /// Gives a node its next certificate. `shown`: SHA-256 of the one that it has; `issued` is the
+    /// next one, of which nobody knows until this is done. The one that it has stays good for its
+    /// time: an answer may be lost.
+    pub async fn renew(
+        &self,
+        asked: &Asked,
+        issued: &Issued,
+        shown: &[u8; 32],
+    ) -> Result<Renewed, Error> {
+        let now = self.clock.microseconds();
+        let mut transaction = self.begin().await?;
+        let c = &mut *transaction;
+        let refused = |why| Ok(Renewed::Refused(why));
+        let row = sqlx::query("SELECT * FROM identities WHERE fingerprint = ?1")
+            .bind(&shown[..])
+            .fetch_optional(&mut *c)
+            .await?;
+        let Some(row) = row else {
+            return refused(RenewalRefusal::Ended(asked.node.clone()));
+        };
+        let has = identity(&row, now)?;
+        if has.node != asked.node {
+            return refused(RenewalRefusal::OtherNode(has.node));
+        }
+        if has.state != IdentityState::Active {
+            return refused(RenewalRefusal::Ended(has.node));
+        }
+        if has.key_digest != asked.key_digest {
+            return refused(RenewalRefusal::OtherKey);
+        }
+        let enrolled = board(c, &asked.node).await?;
+        if let (Some(enrolled), Some(found)) = (&enrolled, &asked.hardware.board_serial)
+            && enrolled != found
+        {
+            return refused(RenewalRefusal::OtherBoard {
+                node: has.node,
+                enrolled: enrolled.clone(),
+                found: found.clone(),
+            });
+        }
+        if let Some((_, newest)) = newest(c, asked, now).await?
+            && newest.renew_after.microseconds() > now
+        {
+            return Ok(Renewed::Done(Box::new(newest)));
+        }
+        let mut asked = asked.clone();
+        // What the firmware does not tell this time was told at the enrolment.
+        let hardware = &mut asked.hardware;
+        hardware.board_serial = hardware.board_serial.take().or(enrolled);
+        hardware.serial = hardware.serial.take().or(has.hardware.serial);
+        hardware.chassis_serial = hardware
+            .chassis_serial
+            .take()
+            .or(has.hardware.chassis_serial);
+        let (join_key, enrolled_at) = (row.int("join_key")?, row.int("enrolled_at")?);
+        let made = insert(c, &asked, issued, join_key, enrolled_at, now).await?;
+        transaction.commit().await?;
+        Ok(Renewed::Done(Box::new(made)))
     }
 }

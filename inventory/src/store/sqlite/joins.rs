@@ -1,14 +1,15 @@
-//! Join tokens.
+//! Join tokens, and whom they let join.
 //!
 //! # Invariants
 //! - Only digests of secrets are stored.
 
+use cupel_model::enrolment::HardwareIdentity;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::Sqlite;
 use super::row::Columns as _;
-use crate::store::{Bound, Error, JoinToken, NewJoin};
+use crate::store::{Asked, Bound, Error, JoinRefusal, JoinToken, NewJoin};
 
 fn token(row: &SqliteRow) -> Result<JoinToken, Error> {
     let bound = match (
@@ -42,6 +43,75 @@ pub async fn by_key(c: &mut SqliteConnection, key: i64) -> Result<Option<JoinTok
         .fetch_optional(&mut *c)
         .await?;
     row.as_ref().map(token).transpose()
+}
+
+/// What a machine is called in a refusal.
+fn called(hardware: &HardwareIdentity) -> String {
+    match (&hardware.chassis_serial, &hardware.serial) {
+        (Some(chassis), Some(serial)) if chassis != serial => {
+            format!("the machine with chassis serial {chassis} (system serial {serial})")
+        }
+        (Some(serial), _) | (None, Some(serial)) => {
+            format!("the machine with serial number {serial}")
+        }
+        (None, None) => "a machine that tells no serial number".to_owned(),
+    }
+}
+
+/// Why the token is not for this machine, if it is not.
+pub async fn foreign(
+    c: &mut SqliteConnection,
+    token: &JoinToken,
+    asked: &Asked,
+) -> Result<Option<JoinRefusal>, Error> {
+    let serials = [&asked.hardware.chassis_serial, &asked.hardware.serial];
+    let found = called(&asked.hardware);
+    match &token.bound {
+        Bound::Any => Ok(None),
+        Bound::Node(node) if *node == asked.node => Ok(None),
+        Bound::Node(node) => Ok(Some(JoinRefusal::OtherNode(node.clone()))),
+        Bound::Serial(wanted) if serials.contains(&&Some(wanted.clone())) => Ok(None),
+        Bound::Serial(wanted) => Ok(Some(JoinRefusal::OtherSerial {
+            wanted: wanted.clone(),
+            found,
+        })),
+        Bound::Rack(rack) => {
+            // As a node's entry is found: by the chassis, else by the system.
+            let row = sqlx::query(
+                "SELECT region, site, row, rack FROM expected WHERE chassis_serial IN (?1, ?2)
+                 ORDER BY chassis_serial = ?1 DESC LIMIT 1",
+            )
+            .bind(serials[0])
+            .bind(serials[1])
+            .fetch_optional(&mut *c)
+            .await?;
+            let Some(row) = row else {
+                return Ok(Some(JoinRefusal::NotExpected {
+                    rack: rack.clone(),
+                    found,
+                }));
+            };
+            let place = row.maybe_text("rack")?;
+            if place.as_ref() == Some(rack) {
+                return Ok(None);
+            }
+            let parts = ["region", "site", "row"].map(|column| row.maybe_text(column));
+            let mut expected = match place {
+                Some(place) => format!("rack {place}"),
+                None => "no rack that is named".to_owned(),
+            };
+            for part in parts {
+                if let Some(part) = part? {
+                    expected = format!("{part}, {expected}");
+                }
+            }
+            Ok(Some(JoinRefusal::OtherRack {
+                rack: rack.clone(),
+                found,
+                expected,
+            }))
+        }
+    }
 }
 
 impl Sqlite {

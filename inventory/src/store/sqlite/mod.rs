@@ -11,6 +11,7 @@
 
 mod apply;
 mod backup;
+mod care;
 mod changes;
 mod expected;
 mod failure;

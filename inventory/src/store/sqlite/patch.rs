@@ -5,7 +5,7 @@ use cupel_model::wire::Lifecycle;
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::Sqlite;
-use super::apply::{Head, judge, tell_node, wishes, write_history};
+use super::apply::{Head, judge_quietly, tell_node, wishes, write_history};
 use super::place;
 use super::row::{Columns as _, to_json, to_word};
 use crate::record::{DeliveryReason, Happened, NodePatch};
@@ -56,14 +56,7 @@ impl Sqlite {
         if let Some(until) = patch.silence_until {
             head.silence_until = until.map(Timestamp::microseconds);
         }
-        // Silence itself is judged by the sweep, which knows since when the server listens.
-        let listening = head.witness.received_at.max(now);
-        let listening = if head.presence == crate::record::Presence::Reporting {
-            listening
-        } else {
-            0
-        };
-        judge(c, &mut head, now, listening, Some("an operator's setting")).await?;
+        judge_quietly(c, &mut head, now, "an operator's setting").await?;
         tell_node(c, &head, "record", now).await?;
         transaction.commit().await?;
         self.tell().await?;

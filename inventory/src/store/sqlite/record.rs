@@ -44,6 +44,7 @@ impl Sqlite {
             None => None,
         };
         let node = summary(&row)?;
+        let identity = self.identity_of(id).await?;
         let late_at = self.late_at(id).await?;
         let filter = FindingFilter {
             open: Some(true),
@@ -63,6 +64,7 @@ impl Sqlite {
             id_source: row.maybe_word("id_source", "a source of an id")?,
             manufacturer: row.maybe_text("manufacturer")?,
             board_serial: row.maybe_text("board_serial")?,
+            identity: identity.map(|identity| identity.shown()),
             tenancy: row.maybe_word("tenancy", "a tenancy")?,
             kernel_release: row.maybe_text("kernel_release")?,
             driver_version: row.maybe_text("driver_version")?,

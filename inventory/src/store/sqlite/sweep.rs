@@ -1,4 +1,5 @@
-//! Finds nodes that are silent, and those whose silence is expected from now on.
+//! Finds nodes that are silent, those whose silence is expected from now on, and those of which two
+//! reported and one is left.
 //!
 //! # Invariants
 //! - Only nodes whose standing changes are written.
@@ -38,6 +39,7 @@ impl Sqlite {
             transaction.commit().await?;
             self.tell().await?;
         }
+        swept.closed += self.end_shared(now, listening_since).await?;
         Ok(swept)
     }
 
@@ -59,7 +61,7 @@ impl Sqlite {
         for row in &rows {
             let head = Head::from_row(row)?;
             let presence = head.silence().presence(now, listening_since);
-            let verdict = derive::verdict(head.reported_verdict, presence);
+            let verdict = head.verdict_when(presence);
             let stopping_for = head.stopping_at.map(|at| now.saturating_sub(at));
             let state = derive::state(
                 head.lifecycle,

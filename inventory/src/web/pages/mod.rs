@@ -51,7 +51,7 @@ pub fn context(app: &App, caller: Option<&Caller>) -> view::Context {
     view::Context {
         now: app.clock().now(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        signed_in: caller.map(|caller| caller.token.name.clone()),
+        signed_in: caller.map(|caller| caller.name().to_owned()),
     }
 }
 

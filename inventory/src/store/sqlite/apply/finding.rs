@@ -17,7 +17,7 @@ use crate::clock;
 use crate::ingest::{RawChange, RawFinding};
 use crate::record::{ChangedFinding, FindingSource, Happened, ticket};
 use crate::store::Error;
-use crate::store::sqlite::row::{Columns as _, severity_number, to_json, to_word};
+use crate::store::sqlite::row::{Columns as _, severity, severity_number, to_json, to_word};
 
 /// A step in the life of an occurrence.
 #[derive(Clone, Copy, Debug)]
@@ -426,21 +426,28 @@ pub async fn recount(c: &mut SqliteConnection, head: &mut Head) -> Result<(), Er
     let row = sqlx::query(
         "SELECT coalesce(sum(severity = 2), 0) AS critical,
             coalesce(sum(severity = 1), 0) AS warning, coalesce(sum(severity = 0), 0) AS info,
-            coalesce(sum(blocks), 0) AS blocking
+            coalesce(sum(blocks), 0) AS blocking,
+            max(CASE WHEN source = 1 AND code != ?2 THEN severity END) AS own
          FROM findings WHERE node_key = ?1 AND closed_at IS NULL",
     )
     .bind(head.key)
+    .bind(super::judge::SILENT)
     .fetch_one(&mut *c)
     .await?;
     head.blocking = row.int("blocking")?;
+    let own = row.maybe_int("own")?;
+    head.own = own.map(severity);
     sqlx::query(
-        "UPDATE nodes SET critical = ?2, warning = ?3, info = ?4, blocking = ?5 WHERE key = ?1",
+        "UPDATE nodes SET critical = ?2, warning = ?3, info = ?4, blocking = ?5,
+            own_severity = ?6
+         WHERE key = ?1",
     )
     .bind(head.key)
     .bind(row.int("critical")?)
     .bind(row.int("warning")?)
     .bind(row.int("info")?)
     .bind(head.blocking)
+    .bind(own)
     .execute(&mut *c)
     .await?;
     Ok(())

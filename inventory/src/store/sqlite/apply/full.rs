@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use super::{Context, Head, Noted, finding, part};
+use super::{Context, Head, Noted, finding, identity, part};
 use crate::ingest::Full;
 use crate::store::sqlite::place;
 use crate::store::sqlite::row::{Columns as _, counted, to_json, to_word};
@@ -36,6 +36,8 @@ pub async fn apply(
     noted.snapshot = head.hash.as_deref() != Some(&full.hash);
     noted.parts = parts(c, context, full).await?;
     noted.findings = finding::reconcile(c, context, head, &full.findings).await?;
+    let board = full.identity.board_serial.as_deref();
+    noted.findings |= identity::look_at_board(c, head, board, context.now).await?;
     if noted.findings {
         super::recount(c, head).await?;
     }

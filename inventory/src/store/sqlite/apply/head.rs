@@ -1,7 +1,7 @@
 //! What must be known of a node when a report of it is applied.
 
-use cupel_model::Verdict;
 use cupel_model::wire::{Lifecycle, Wanted};
+use cupel_model::{Severity, Verdict};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -11,7 +11,7 @@ use crate::derive::Silence;
 use crate::ingest::Incoming;
 use crate::record::{Presence, State};
 use crate::store::Error;
-use crate::store::sqlite::row::{Columns as _, to_json, to_word};
+use crate::store::sqlite::row::{Columns as _, severity, to_json, to_word};
 
 /// A node, as far as reports need it.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub struct Head {
     pub lifecycle: Lifecycle,
     /// Open findings that forbid giving it work.
     pub blocking: i64,
+    /// Worst severity of what the inventory itself found, silence left out.
+    pub own: Option<Severity>,
     /// When it said that it stops.
     pub stopping_at: Option<i64>,
     /// Why.
@@ -81,7 +83,7 @@ pub const HEAD: &str = "SELECT n.key, n.id, n.hostname, n.boot_key, b.boot, l.se
     l.received_at, l.uptime, l.next_within, l.sampled, n.hash, n.full_sequence, n.full_made_at,
     n.reported_verdict, n.verdict, n.presence, n.standing, n.state, n.lifecycle, n.blocking,
     n.stopping_at, n.stopping_why, n.silence_until, n.forgotten_before, n.wanted_etag, n.account,
-    n.handover_at, n.cupel_version
+    n.handover_at, n.cupel_version, n.own_severity
     FROM nodes n JOIN live l ON l.node_key = n.key JOIN boots b ON b.key = n.boot_key";
 
 /// Presence as a number.
@@ -146,6 +148,7 @@ impl Head {
             state: row.word("state", "a state")?,
             lifecycle: row.word("lifecycle", "a lifecycle")?,
             blocking: row.int("blocking")?,
+            own: row.maybe_int("own_severity")?.map(severity),
             stopping_at: row.maybe_int("stopping_at")?,
             stopping_why: row.maybe_text("stopping_why")?,
             silence_until: row.maybe_int("silence_until")?,
@@ -291,6 +294,11 @@ impl Head {
         .execute(&mut *c)
         .await?;
         Ok(())
+    }
+
+    /// Its verdict when it is heard like this, with the inventory's own findings counted in.
+    pub fn verdict_when(&self, presence: Presence) -> Verdict {
+        crate::derive::verdict(self.reported_verdict, presence, self.own)
     }
 
     /// What decides whether its silence is expected.

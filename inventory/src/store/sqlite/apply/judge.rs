@@ -1,27 +1,44 @@
 //! Writes what follows from what is known of a node, and tells when it changed.
 
+use cupel_model::Component;
 use cupel_model::finding::{
     Clears, Confidence, Evidence, Finding, Impact, Mode, Performer, Remedy, RemedyAction, Scope,
     Severity, Urgency,
 };
 use cupel_model::wire::{ChangeKind, Tracked};
-use cupel_model::{Component, Timestamp};
 use sqlx::SqliteConnection;
 
 use super::Head;
-use super::finding::{close, recount, source_number, tell_finding};
+use super::finding::recount;
 use super::head::presence_number;
+use super::own::{settle, tell};
 use crate::clock;
 use crate::derive;
-use crate::record::{FindingSource, Happened, Presence, ticket};
+use crate::record::{Happened, Presence};
 use crate::store::Error;
-use crate::store::sqlite::row::{Columns as _, severity_number, to_json, to_word, verdict_number};
+use crate::store::sqlite::row::{to_json, to_word, verdict_number};
 
 /// Code of the finding that a node is silent.
 pub const SILENT: &str = "node.silent";
 
 /// Name of that condition; a node has one.
 const SILENT_ID: &str = "node.silent/node";
+
+/// Judges a node about which the inventory itself learned something. Silence is left as it is: the
+/// sweep judges that, which knows since when the server listens.
+pub async fn judge_quietly(
+    c: &mut SqliteConnection,
+    head: &mut Head,
+    now: i64,
+    why: &str,
+) -> Result<Judged, Error> {
+    let listening = if head.presence == Presence::Reporting {
+        head.witness.received_at.max(now)
+    } else {
+        0
+    };
+    judge(c, head, now, listening, Some(why)).await
+}
 
 /// What changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,18 +76,33 @@ pub async fn judge(
             }
             Some(_) | None => "the node reported again".to_owned(),
         };
-        judged.closed = end_silence(c, head, now, &why).await?;
+        judged.closed = settle(c, head, SILENT_ID, &why, now).await?;
     }
     if is_silent && presence != head.presence {
         let begun = silent(head, presence, now);
         judged.raised = !was_silent;
         judged.escalated = was_silent;
-        tell_silence(c, head, &begun, was_silent, now).await?;
+        let change = if was_silent {
+            ChangeKind::Changed
+        } else {
+            ChangeKind::Raised
+        };
+        let since = head.witness.received_at;
+        tell(
+            c,
+            head,
+            &begun,
+            since,
+            change,
+            "no report came in time",
+            now,
+        )
+        .await?;
     }
     if judged.raised || judged.escalated || judged.closed {
         recount(c, head).await?;
     }
-    let verdict = derive::verdict(head.reported_verdict, presence);
+    let verdict = head.verdict_when(presence);
     let standing = derive::standing(verdict, presence);
     let stopping_for = head.stopping_at.map(|at| now.saturating_sub(at));
     let state = derive::state(
@@ -225,92 +257,6 @@ fn silent(head: &Head, presence: Presence, now: i64) -> Tracked {
         flaps: 0,
         waits_for: None,
     }
-}
-
-async fn tell_silence(
-    c: &mut SqliteConnection,
-    head: &Head,
-    tracked: &Tracked,
-    known: bool,
-    now: i64,
-) -> Result<(), Error> {
-    let finding = &tracked.finding;
-    let change = if known {
-        ChangeKind::Changed
-    } else {
-        ChangeKind::Raised
-    };
-    let row = sqlx::query(
-        "INSERT INTO findings (node_key, source, tracked_id, since, code, component_kind,
-            severity, enforced, blocks, confirmed, tracked_json, opened_at, updated_at, account,
-            handover_at, boot_key, sequence)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, 1, ?9, ?10, ?10, ?11, ?12, ?13, ?14)
-         ON CONFLICT (node_key, tracked_id, since) DO UPDATE SET severity = excluded.severity,
-            blocks = excluded.blocks, tracked_json = excluded.tracked_json,
-            updated_at = excluded.updated_at, closed_at = NULL, closed_why = NULL
-         RETURNING key",
-    )
-    .bind(head.key)
-    .bind(source_number(FindingSource::Inventory))
-    .bind(&tracked.id)
-    .bind(head.witness.received_at)
-    .bind(&finding.code)
-    .bind(to_word(finding.component.kind))
-    .bind(severity_number(finding.severity))
-    .bind(finding.blocks_allocation())
-    .bind(to_json(tracked)?)
-    .bind(now)
-    .bind(&head.account)
-    .bind(head.handover_at)
-    .bind(head.boot_key)
-    .bind(head.sequence)
-    .fetch_one(&mut *c)
-    .await?;
-    let key = row.int("key")?;
-    let happened = Happened::Finding {
-        ticket: ticket(key),
-        change,
-        why: "no report came in time".to_owned(),
-        code: finding.code.clone(),
-        component: Box::new(finding.component.clone()),
-        severity: finding.severity,
-        summary: finding.summary.clone(),
-    };
-    sqlx::query(
-        "INSERT OR IGNORE INTO history (node_key, at, kind, ref, what, data_json)
-         VALUES (?1, ?2, 'finding', ?3, ?4, ?5)",
-    )
-    .bind(head.key)
-    .bind(now)
-    .bind(key)
-    .bind(to_word(change))
-    .bind(to_json(&happened)?)
-    .execute(&mut *c)
-    .await?;
-    tell_finding(c, head, key, change, tracked, now).await
-}
-
-async fn end_silence(
-    c: &mut SqliteConnection,
-    head: &Head,
-    now: i64,
-    why: &str,
-) -> Result<bool, Error> {
-    let row = sqlx::query(
-        "SELECT key, tracked_json FROM findings
-         WHERE node_key = ?1 AND tracked_id = ?2 AND source = 1 AND closed_at IS NULL",
-    )
-    .bind(head.key)
-    .bind(SILENT_ID)
-    .fetch_optional(&mut *c)
-    .await?;
-    let Some(row) = row else {
-        return Ok(false);
-    };
-    let tracked: Tracked = row.json("tracked_json", "a finding")?;
-    let at: Timestamp = clock::time(now);
-    close(c, head, row.int("key")?, &tracked, at, why, now).await?;
-    Ok(true)
 }
 
 /// Writes an entry of a node's history that is about no finding and no event.

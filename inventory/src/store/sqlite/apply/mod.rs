@@ -11,13 +11,16 @@ mod event;
 mod finding;
 mod full;
 mod head;
+mod identity;
 mod judge;
 mod order;
+mod own;
 mod part;
 
 pub use finding::{Step, recount};
 pub use head::{HEAD, Head, presence, wishes};
-pub use judge::{judge, tell_node, write_history};
+pub use identity::{BOARD, CODES, ELSEWHERE, Elsewhere, SHARED, settle_identity, shown_elsewhere};
+pub use judge::{judge, judge_quietly, tell_node, write_history};
 
 use sqlx::SqliteConnection;
 
@@ -77,10 +80,11 @@ pub async fn apply(
         Some(head) => head,
         None => Head::create(c, report, now).await?,
     };
+    let (mut twin, mut twins) = (None, false);
     let order = if is_new {
         order::first(c, &head, report, now).await?
     } else {
-        order::place(c, &mut head, report, now).await?
+        order::place(c, &mut head, report, now, &mut twin).await?
     };
     let context = match order {
         Order::Duplicate => {
@@ -95,6 +99,9 @@ pub async fn apply(
     };
     if is_new {
         super::identities::recall(c, &report.node, head.key).await?;
+    }
+    if let Some(twin) = &twin {
+        twins = identity::two_run(c, &head, &report.boot, twin, now).await?;
     }
     let mut noted = Noted {
         new: is_new,
@@ -153,12 +160,19 @@ pub async fn apply(
             }
         }
     }
+    if twins {
+        recount(c, &mut head).await?;
+    }
     if context.newest {
         if !noted.stopping {
             head.stopping_at = None;
             head.stopping_why = None;
         }
         let judged = judge(c, &mut head, now, now, None).await?;
+        noted.verdict = judged.verdict;
+        noted.state = judged.state;
+    } else if twins {
+        let judged = judge_quietly(c, &mut head, now, "two machines report as this node").await?;
         noted.verdict = judged.verdict;
         noted.state = judged.state;
     }

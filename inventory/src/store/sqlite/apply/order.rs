@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::{Context, Head, write_history};
-use crate::boots::{Witness, supersedes};
+use crate::boots::{Witness, both_run, supersedes};
 use crate::ingest::{Incoming, Kind};
 use crate::record::Happened;
 use crate::store::Error;
@@ -85,6 +85,15 @@ async fn known_boot(
     .transpose()
 }
 
+/// When the first report of a boot was received.
+async fn first_received(c: &mut SqliteConnection, boot_key: i64) -> Result<i64, Error> {
+    sqlx::query("SELECT first_received FROM boots WHERE key = ?1")
+        .bind(boot_key)
+        .fetch_one(&mut *c)
+        .await?
+        .int("first_received")
+}
+
 /// Takes the name of a report. `false`: it is taken, by the same report.
 async fn take_name(
     c: &mut SqliteConnection,
@@ -150,12 +159,14 @@ pub async fn first<'a>(
     }))
 }
 
-/// Where the report stands. Makes its boot the node's when it is the newer one.
+/// Where the report stands. Makes its boot the node's when it is the newer one. `twin`: the boot
+/// that the node ran until now, if this report shows that both run at the same time.
 pub async fn place<'a>(
     c: &mut SqliteConnection,
     head: &mut Head,
     report: &'a Incoming,
     now: i64,
+    twin: &mut Option<String>,
 ) -> Result<Order<'a>, Error> {
     let mut context = Context {
         report,
@@ -198,13 +209,24 @@ pub async fn place<'a>(
     let other_boot = report.boot != head.boot;
     let goes_on = boot.is_none() || before.is_some();
     if other_boot && goes_on && !context.forgotten {
-        if supersedes(witness(report, now), before, head.witness) {
+        let report_shows = witness(report, now);
+        if let Some(before) = before
+            && both_run(
+                report_shows,
+                before,
+                head.witness,
+                first_received(c, head.boot_key).await?,
+            )
+        {
+            *twin = Some(head.boot.clone());
+        }
+        if supersedes(report_shows, before, head.witness) {
             change_boot(c, head, &context).await?;
             context.newest = true;
             return Ok(Order::Stored(context));
         }
         if before.is_some() {
-            write_boot(c, context.boot_key, report.sequence, witness(report, now)).await?;
+            write_boot(c, context.boot_key, report.sequence, report_shows).await?;
         }
     }
     let outdated = match head.full_sequence {

@@ -1,0 +1,188 @@
+//! What people do about identities: they look, revoke and accept; and what reports show of them.
+
+use super::Sqlite;
+use super::apply::{CODES, ELSEWHERE, Elsewhere, Head, SHARED, shown_elsewhere, tell_node};
+use super::identities::{identity, remember};
+use super::row::Columns as _;
+use crate::clock::SECOND;
+use crate::record::{IdentityStep, NodeIdentity};
+use crate::store::{Accepted, Error, Identity};
+
+/// After how long without the other boot two machines are one again.
+const ALONE: i64 = 3600 * SECOND;
+
+/// Within what time the same machine with the same identity is not noted again.
+const NOTED: i64 = 60 * SECOND;
+
+impl Identity {
+    /// As the API shows it.
+    pub fn shown(&self) -> NodeIdentity {
+        NodeIdentity {
+            state: self.state,
+            key_protection: self.key_protection,
+            issued_at: self.issued_at,
+            not_after: self.not_after,
+            board_serial: self.hardware.board_serial.clone(),
+        }
+    }
+}
+
+impl Sqlite {
+    /// The newest identity of each node, by node.
+    pub async fn identities(&self) -> Result<Vec<Identity>, Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM identities WHERE key IN (SELECT max(key) FROM identities GROUP BY node)
+             ORDER BY node",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let now = self.clock.microseconds();
+        rows.iter().map(|row| identity(row, now)).collect()
+    }
+
+    /// The newest identity of a node.
+    pub(super) async fn identity_of(&self, node: &str) -> Result<Option<Identity>, Error> {
+        let row = sqlx::query("SELECT * FROM identities WHERE node = ?1 ORDER BY key DESC LIMIT 1")
+            .bind(node)
+            .fetch_optional(&self.readers)
+            .await?;
+        let now = self.clock.microseconds();
+        row.map(|row| identity(&row, now)).transpose()
+    }
+
+    /// Takes the identity of a node away. `false`: it has none that is active.
+    pub async fn revoke_identity(&self, node: &str) -> Result<bool, Error> {
+        let now = self.clock.microseconds();
+        let mut transaction = self.begin().await?;
+        let c = &mut *transaction;
+        let done = sqlx::query(
+            "UPDATE identities SET state = 'revoked', ended_at = ?2
+             WHERE node = ?1 AND state = 'active'",
+        )
+        .bind(node)
+        .bind(now)
+        .execute(&mut *c)
+        .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let why = "its identity was revoked";
+        let settles = [super::apply::BOARD, ELSEWHERE];
+        remember(c, node, IdentityStep::Revoked, why, &settles, now).await?;
+        transaction.commit().await?;
+        self.tell().await?;
+        Ok(true)
+    }
+
+    /// Takes a node's machine for the right one, as it is: the main board that it tells counts as
+    /// enrolled from now on, and what was found about its identity is closed.
+    pub async fn accept_identity(&self, node: &str) -> Result<Accepted, Error> {
+        let now = self.clock.microseconds();
+        let mut transaction = self.begin().await?;
+        let c = &mut *transaction;
+        let row = sqlx::query("SELECT board_serial FROM nodes WHERE id = ?1")
+            .bind(node)
+            .fetch_optional(&mut *c)
+            .await?;
+        let Some(row) = row else {
+            return Ok(Accepted::NoNode);
+        };
+        let board = row.maybe_text("board_serial")?;
+        let changed = sqlx::query(
+            "UPDATE identities SET board_serial = ?2
+             WHERE node = ?1 AND state = 'active' AND board_serial IS NOT ?2 AND ?2 IS NOT NULL",
+        )
+        .bind(node)
+        .bind(&board)
+        .execute(&mut *c)
+        .await?
+        .rows_affected();
+        let open = sqlx::query(
+            "SELECT count(*) AS open FROM findings f JOIN nodes n ON n.key = f.node_key
+             WHERE n.id = ?1 AND f.source = 1 AND f.closed_at IS NULL AND f.code IN (?2, ?3, ?4)",
+        )
+        .bind(node)
+        .bind(CODES[0])
+        .bind(CODES[1])
+        .bind(CODES[2])
+        .fetch_one(&mut *c)
+        .await?
+        .int("open")?;
+        if changed == 0 && open == 0 {
+            return Ok(Accepted::Nothing);
+        }
+        let why = "a person accepted the machine as it is";
+        remember(c, node, IdentityStep::Accepted, why, &CODES, now).await?;
+        transaction.commit().await?;
+        self.tell().await?;
+        Ok(Accepted::Done(board.filter(|_| changed > 0)))
+    }
+
+    /// Notes that the identity of `node` was shown by a machine that calls itself another one. A
+    /// node that has never reported has no history to write into.
+    pub async fn elsewhere(
+        &self,
+        node: &str,
+        by: &str,
+        address: Option<&str>,
+    ) -> Result<(), Error> {
+        let now = self.clock.microseconds();
+        let noted = sqlx::query(
+            "SELECT f.tracked_json FROM findings f JOIN nodes n ON n.key = f.node_key
+             WHERE n.id = ?1 AND f.code = ?2 AND f.source = 1 AND f.closed_at IS NULL
+                AND f.updated_at > ?3",
+        )
+        .bind(node)
+        .bind(ELSEWHERE)
+        .bind(now.saturating_sub(NOTED))
+        .fetch_optional(&self.readers)
+        .await?;
+        if let Some(row) = noted {
+            let told = row.text("tracked_json")?;
+            if told.contains(by) && address.is_none_or(|address| told.contains(address)) {
+                return Ok(());
+            }
+        }
+        let mut transaction = self.begin().await?;
+        let c = &mut *transaction;
+        let Some(mut head) = Head::load(c, node).await? else {
+            return Ok(());
+        };
+        let shown = Elsewhere { by, address };
+        if shown_elsewhere(c, &mut head, shown, now).await? {
+            tell_node(c, &head, "identity", now).await?;
+        }
+        transaction.commit().await?;
+        self.tell().await
+    }
+
+    /// Closes `node.identity-shared` where one boot alone was heard for an hour in which the server
+    /// listened. Gives how many.
+    pub(super) async fn end_shared(&self, now: i64, listening_since: i64) -> Result<u32, Error> {
+        if listening_since > now.saturating_sub(ALONE) {
+            return Ok(0);
+        }
+        let rows = sqlx::query(
+            "SELECT n.id FROM findings f JOIN nodes n ON n.key = f.node_key
+             WHERE f.code = ?1 AND f.source = 1 AND f.closed_at IS NULL AND f.updated_at <= ?2",
+        )
+        .bind(SHARED)
+        .bind(now.saturating_sub(ALONE))
+        .fetch_all(&self.readers)
+        .await?;
+        let mut ended = 0;
+        for row in &rows {
+            let mut transaction = self.begin().await?;
+            let c = &mut *transaction;
+            if let Some(mut head) = Head::load(c, &row.text("id")?).await? {
+                let why = "one machine alone reported for an hour";
+                let codes = [SHARED];
+                super::apply::settle_identity(c, &mut head, &codes, why, now).await?;
+                ended += 1;
+            }
+            transaction.commit().await?;
+            self.tell().await?;
+        }
+        Ok(ended)
+    }
+}
