@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use cupel_hardware::Root;
 
 use crate::cli::GlobalArgs;
-use crate::config::{self, Settings};
+use crate::config::{self, Origin, Setting, Settings};
+use crate::identity;
 use crate::output::{Format, Output};
 use crate::render::table::Layout;
 use crate::state;
@@ -51,12 +52,23 @@ impl Context {
             .unwrap_or_else(|| state::directory(&self.root))
     }
 
-    /// The configuration under the root.
+    /// The configuration under the root. Where it names no inventory, the one that gave the node its
+    /// identity counts.
     ///
     /// # Errors
     /// A file is refused; see [`config::load`].
     pub fn settings(&self) -> anyhow::Result<Settings> {
-        config::load(&self.root)
+        let mut settings = config::load(&self.root)?;
+        let url = &mut settings.inventory.url;
+        if url.value.is_none()
+            && let Some(own) = identity::inventory(&self.state_dir())
+        {
+            *url = Setting {
+                value: Some(own),
+                origin: Origin::Identity,
+            };
+        }
+        Ok(settings)
     }
 
     /// How text is laid out on standard output.

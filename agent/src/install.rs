@@ -87,7 +87,7 @@ pub fn agreed<P: PartialEq>(
     yes: bool,
 ) -> anyhow::Result<(P, Lock)> {
     let shown = planned()?;
-    agree(plan(&shown), yes)?;
+    agree(&lines(plan(&shown)), yes)?;
     let lock = machine.lock()?;
     if planned()? != shown {
         return Err(Refused("the machine has changed meanwhile; run it again".to_owned()).into());
@@ -102,10 +102,14 @@ pub fn refused(refusals: &Refusals) -> anyhow::Error {
 
 /// The plan, for people.
 pub fn lines(plan: &Plan) -> Vec<String> {
-    let mut lines = vec![format!("{}:", plan.title)];
-    for (number, step) in plan.steps.iter().enumerate() {
+    numbered(&plan.title, plan.steps.iter().map(ToString::to_string))
+}
+
+/// What is done, in steps.
+pub fn numbered(title: &str, steps: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut lines = vec![format!("{title}:")];
+    for (number, words) in steps.into_iter().enumerate() {
         let lead = format!("{:>4}. ", number + 1);
-        let words = step.to_string();
         let parts = wrap(&words, COLUMNS - lead.len());
         for (part, text) in parts.into_iter().enumerate() {
             let lead = if part == 0 { lead.as_str() } else { "      " };
@@ -119,9 +123,9 @@ pub fn lines(plan: &Plan) -> Vec<String> {
 ///
 /// # Errors
 /// [`Refused`] without consent.
-fn agree(plan: &Plan, yes: bool) -> anyhow::Result<()> {
-    for line in lines(plan) {
-        note(&line);
+pub fn agree(lines: &[String], yes: bool) -> anyhow::Result<()> {
+    for line in lines {
+        note(line);
     }
     if yes {
         return Ok(());

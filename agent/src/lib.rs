@@ -17,6 +17,7 @@ pub mod config;
 pub mod context;
 pub mod exit;
 pub mod gather;
+pub mod identity;
 pub mod install;
 mod journal;
 mod json;

@@ -8,6 +8,7 @@
 //! # What is absent
 //! The Snapshot (`/v1/snapshot`) and numbers over time (`/metrics`).
 
+use cupel_model::enrolment::KeyProtection;
 use cupel_model::snapshot::{Node, Tenancy};
 use cupel_model::units::{Bytes, Seconds};
 use cupel_model::wire::{Dropped, Lifecycle, Tracked};
@@ -50,6 +51,8 @@ pub struct Status {
     pub log: Log,
     /// Reports to the inventory.
     pub inventory: Inventory,
+    /// What the inventory knows this node by; null when it was never enrolled.
+    pub identity: Option<Identity>,
     /// What the inventory wants of the node.
     pub wanted: WantedOfNode,
     /// Where what is remembered is kept.
@@ -148,6 +151,57 @@ impl Inventory {
     }
 }
 
+/// Whether the node's identity is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IdentityState {
+    /// Reports are sent with it.
+    Good,
+    /// Its time is over by this node's clock; the inventory's clock decides.
+    Expired,
+    /// It is of another node.
+    OtherNode,
+    /// It is for another inventory than the configured one.
+    OtherInventory,
+    /// Its key cannot be opened: it is sealed to another TPM.
+    Sealed,
+    /// It cannot be read.
+    Damaged,
+}
+
+/// What the inventory knows this node by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Identity {
+    /// Whether it is used.
+    pub state: IdentityState,
+    /// What is wrong with it and what to do; null when nothing is.
+    pub why: Option<String>,
+    /// The node that it is of; this and what follows is null where it cannot be read.
+    pub node: Option<String>,
+    /// Host of the inventory that gave it.
+    pub inventory: Option<String>,
+    /// What its key is protected by.
+    pub key_protection: Option<KeyProtection>,
+    /// From when on it is good.
+    pub issued_at: Option<Timestamp>,
+    /// Until when it is good.
+    pub not_after: Option<Timestamp>,
+    /// From when on the next one is asked for.
+    pub renew_after: Option<Timestamp>,
+    /// Why the last attempt to renew it failed; null when it did not.
+    pub renewal_error: Option<String>,
+}
+
+/// Host and port of an address.
+pub fn host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    host.to_owned()
+}
+
 /// What the inventory wants of the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WantedOfNode {
@@ -203,6 +257,25 @@ impl Status {
             findings: self.findings.iter().map(|t| t.finding.clone()).collect(),
             events: Vec::new(),
             coverage: self.coverage.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_address_only_the_host_is_told() {
+        for (url, told) in [
+            ("https://inventory.example:8470", "inventory.example:8470"),
+            (
+                "https://user:secret@inventory.example/x?token=y",
+                "inventory.example",
+            ),
+            ("http://127.0.0.1:8470/", "127.0.0.1:8470"),
+        ] {
+            assert_eq!(host(url), told);
         }
     }
 }

@@ -12,6 +12,7 @@ mod clear;
 mod completions;
 mod config;
 mod decode;
+mod enrol;
 mod events;
 mod explain;
 mod firmware;
@@ -140,6 +141,8 @@ enum Command {
     Clear(clear::Args),
     /// Put this program on this server, and start the service
     Install(install::Args),
+    /// Get this node an identity of its own, with a join file of the inventory
+    Enrol(enrol::Args),
     /// Exchange the installed version for another
     Upgrade(upgrade::Args),
     /// Go back to the version before
@@ -189,6 +192,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Release(args) => release::run(args, &mut context),
         Command::Clear(args) => clear::run(args, &mut context),
         Command::Install(args) => install::run(args, &mut context),
+        Command::Enrol(args) => enrol::run(args, &mut context),
         Command::Upgrade(args) => upgrade::run(args, &mut context),
         Command::Rollback(args) => rollback::run(args, &mut context),
         Command::Uninstall(args) => uninstall::run(args, &mut context),

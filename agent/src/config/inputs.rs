@@ -25,6 +25,8 @@ pub enum Origin {
     },
     /// An environment variable.
     Environment(&'static str),
+    /// The node's identity: what gave it.
+    Identity,
 }
 
 impl fmt::Display for Origin {
@@ -33,6 +35,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::File { path, line } => write!(f, "{path}:{line}"),
             Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Identity => f.write_str("identity"),
         }
     }
 }

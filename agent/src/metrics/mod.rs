@@ -25,7 +25,7 @@ mod view;
 mod tests;
 
 pub use docs::docs;
-pub use view::{DriverEvents, Own, ProcessUse, Reporting, SourceState, View};
+pub use view::{DriverEvents, IdentityUse, Own, ProcessUse, Reporting, SourceState, View};
 
 use families::GROUPS;
 use parts::Parts;

@@ -49,6 +49,19 @@ pub struct Own {
     pub configuration_refused: bool,
     /// Reporting to the inventory; none when it is not configured.
     pub reporting: Option<Reporting>,
+    /// The node's identity; none when it was never enrolled.
+    pub identity: Option<IdentityUse>,
+}
+
+/// How the node's identity stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentityUse {
+    /// Whether reports are sent with it.
+    pub is_good: bool,
+    /// Until when it is good; none when it cannot be read.
+    pub expires: Option<Timestamp>,
+    /// Whether the last attempt to renew it failed.
+    pub renewal_failed: bool,
 }
 
 /// One source.

@@ -76,6 +76,8 @@ pub enum Input {
     Asked(Ask, oneshot::Sender<Reply>),
     /// News of the delivery of reports.
     Delivery(super::deliver::News),
+    /// How the node's identity stands.
+    Identity(Option<Box<crate::status::Identity>>),
     /// The disk took, or did not take, what it was given.
     Stored(super::store::News),
     /// Read the configuration again.

@@ -3,7 +3,8 @@
 //! ```text
 //! sources (a thread each) --\
 //! kernel log, journal ------+-> queue -> engine -> store (a thread) -> deliver -> inventory
-//! socket, signals ---------/               '-> published -> socket, HTTP, gate, systemd
+//! socket, signals ---------+               '-> published -> socket, HTTP, gate, systemd
+//! identity (a thread) -----/
 //! ```
 //!
 //! # Invariants
@@ -21,6 +22,7 @@ mod engine;
 mod fingerprint;
 pub mod gate;
 mod http;
+mod identity;
 mod input;
 mod io;
 mod log;
@@ -41,14 +43,14 @@ use anyhow::Context as _;
 use cupel_hardware::collect::Machine;
 use cupel_hardware::{clock, node};
 use cupel_model::wire::{BringupStep, BringupSummary};
-use cupel_reporting::{DeliverySettings, Limits, Outbox, StartsAt};
+use cupel_reporting::{Limits, Outbox, StartsAt};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::{broadcast, watch};
 
 use crate::bringup::BringupReport;
-use crate::bringup::drive::identity;
-use crate::config::{self, Listen, Settings};
+use crate::bringup::drive;
+use crate::config::{Listen, Settings};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::platforms::Choice;
@@ -99,20 +101,6 @@ fn rules(context: &Context, options: &Options) -> anyhow::Result<Rules> {
     })
 }
 
-/// Where reports go, if anywhere.
-fn delivery(settings: &Settings, context: &Context) -> Option<DeliverySettings> {
-    let inventory = &settings.inventory;
-    let url = inventory.url.value.as_ref()?;
-    let token_file = match &inventory.token_file.value {
-        Some(path) => path.clone(),
-        None => config::on_disk(&context.root, config::TOKEN_FILE).into(),
-    };
-    Some(DeliverySettings {
-        ca_file: inventory.ca_file.value.clone(),
-        ..DeliverySettings::new(url, token_file)
-    })
-}
-
 /// Runs until it is told to end.
 ///
 /// # Errors
@@ -147,7 +135,7 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
         (clock::now(), clock::since_boot()),
     )));
     let (happened, _) = broadcast::channel(FOLLOWED);
-    let node_id = identity(&context.root).node_id;
+    let node_id = drive::identity(&context.root).node_id;
     let parts = state::remembered(&state_directory, node_id.as_deref());
     let run_directory = state::run_directory(&context.root);
     fs::create_dir_all(&run_directory)
@@ -162,7 +150,7 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
     let listen = options
         .listen
         .unwrap_or(rules.settings.service.listen.value);
-    let (delivery_settings, deliver_to) = watch::channel(delivery(&rules.settings, context));
+    let (keeper, deliver_to) = identity::start(context, &rules.settings, &inputs)?;
     let io = io::start(io::Doors {
         socket: (!options.once).then(|| client::path(&context.root)),
         listen: listen.0.filter(|_| !options.once),
@@ -206,7 +194,7 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
                         let loaded = self::rules(context, options);
                         if let Ok(rules) = &loaded {
                             let (old, new) = (engine.settings(), &rules.settings);
-                            delivery_settings.send_replace(delivery(new, context));
+                            keeper.reload(new);
                             if is_read_otherwise(old, new) {
                                 let options = gather::options(context, new);
                                 sources.set_machine(&Machine::new(options));

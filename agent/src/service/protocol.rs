@@ -40,6 +40,8 @@ pub enum Ask {
         /// Why.
         because: String,
     },
+    /// Load the configuration and the identity again.
+    Reload {},
     /// A bring-up ended: report it.
     Bringup {
         /// What came of it.
@@ -51,9 +53,11 @@ impl Ask {
     /// Whether it changes what the service does.
     pub fn is_control(&self) -> bool {
         match self {
-            Self::Release { .. } | Self::Resume {} | Self::Clear { .. } | Self::Bringup { .. } => {
-                true
-            }
+            Self::Release { .. }
+            | Self::Resume {}
+            | Self::Clear { .. }
+            | Self::Reload {}
+            | Self::Bringup { .. } => true,
             Self::Status {} | Self::Snapshot {} | Self::Events { .. } => false,
         }
     }

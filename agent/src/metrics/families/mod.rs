@@ -6,6 +6,7 @@ mod gpu;
 mod gpu_memory;
 mod gpu_performance;
 mod host;
+mod identity;
 mod network;
 mod node;
 mod nvlink;
@@ -35,5 +36,6 @@ pub(super) const GROUPS: &[Group] = &[
     bmc::GROUP,
     service::GROUP,
     service::REPORTING,
+    identity::GROUP,
     writing::GROUP,
 ];

@@ -10,7 +10,7 @@ use cupel_model::units::{
 use cupel_model::wire::{Dropped, Tracked};
 use cupel_model::{CheckReport, Counter, LogSource, Reading, Timestamp};
 
-use crate::metrics::{DriverEvents, Own, ProcessUse, Reporting, SourceState, View};
+use crate::metrics::{DriverEvents, IdentityUse, Own, ProcessUse, Reporting, SourceState, View};
 
 /// All that a view borrows.
 pub(super) struct Everything {
@@ -334,6 +334,11 @@ fn own() -> Own {
             failed: 3,
             dropped: Dropped::default(),
             last_delivery: Some(at),
+        }),
+        identity: Some(IdentityUse {
+            is_good: true,
+            expires: Some(at),
+            renewal_failed: false,
         }),
     }
 }

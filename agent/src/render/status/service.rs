@@ -1,11 +1,12 @@
 //! The service itself: what is wrong with it and what to do, and what is as it should be.
 
+use cupel_model::enrolment::KeyProtection;
 use cupel_model::units::Seconds;
 
 use super::{Row, row, since, time};
 use crate::output::printable;
 use crate::render::words::{self, count, span, word};
-use crate::status::{Delivery, Status};
+use crate::status::{Delivery, IdentityState, Status};
 
 /// Reports that wait for longer are told as trouble, in seconds: several heartbeats.
 const LONG: f64 = 300.0;
@@ -46,6 +47,7 @@ pub(super) fn troubles(status: &Status) -> Vec<Row> {
         ));
     }
     inventory_troubles(status, &mut rows);
+    identity_troubles(status, &mut rows);
     if let Some(why) = &status.wanted.refused {
         rows.push(row(
             "wanted",
@@ -119,6 +121,25 @@ fn inventory_troubles(status: &Status, rows: &mut Vec<Row>) {
         rows.push(row(
             "dropped",
             format!("{lists} since the service began, for lack of space"),
+        ));
+    }
+}
+
+fn identity_troubles(status: &Status, rows: &mut Vec<Row>) {
+    let Some(identity) = &status.identity else {
+        return;
+    };
+    if let Some(why) = &identity.why {
+        rows.push(row("identity", words::one_line(why)));
+    }
+    if let (Some(why), Some(end)) = (&identity.renewal_error, identity.not_after) {
+        rows.push(row(
+            "identity",
+            format!(
+                "not renewed: {}. It is good until {}, and is tried again until then",
+                words::one_line(why),
+                time(end)
+            ),
         ));
     }
 }
@@ -201,6 +222,7 @@ pub(super) fn service(status: &Status) -> Vec<Row> {
         ));
     }
     rows.push(row("inventory", delivery(status)));
+    rows.extend(identity(status).map(|text| row("identity", text)));
     let wanted = &status.wanted;
     if let Some(lifecycle) = wanted.lifecycle {
         let baseline = match &wanted.baseline {
@@ -218,6 +240,23 @@ pub(super) fn service(status: &Status) -> Vec<Row> {
         rows.push(row("configuration", format!("loaded {loaded}")));
     }
     rows
+}
+
+/// What the inventory knows the node by, where it is used.
+fn identity(status: &Status) -> Option<String> {
+    let identity = status.identity.as_ref()?;
+    if identity.state != IdentityState::Good {
+        return None;
+    }
+    let key = match identity.key_protection? {
+        KeyProtection::Tpm => "key sealed to the TPM",
+        KeyProtection::File => "key in a file",
+    };
+    let end = time(identity.not_after?);
+    let renewal = time(identity.renew_after?);
+    Some(format!(
+        "good until {end}, renewed from {renewal} on; {key}"
+    ))
 }
 
 fn delivery(status: &Status) -> String {

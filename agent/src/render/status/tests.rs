@@ -1,6 +1,7 @@
 //! What `cupel status` shows, laid out for 80 columns and held against what it was.
 
 use cupel_health::testing::{good, gpu_pci, xid};
+use cupel_model::enrolment::KeyProtection;
 use cupel_model::snapshot::Tenancy;
 use cupel_model::units::{Bytes, Seconds};
 use cupel_model::wire::{ChangeKind, Dropped, FindingChange, Lifecycle, Tracked};
@@ -13,7 +14,8 @@ use cupel_model::{
 use super::{change, event, line, text};
 use crate::render::table::Layout;
 use crate::status::{
-    Allocation, Configuration, Delivery, Inventory, Log, Source, Status, Storage, WantedOfNode,
+    Allocation, Configuration, Delivery, Identity, IdentityState, Inventory, Log, Source, Status,
+    Storage, WantedOfNode,
 };
 
 const PLAIN: Layout = Layout {
@@ -78,6 +80,7 @@ fn well() -> Status {
             last_delivered_at: Some(time("2026-01-02T03:03:33Z")),
             ..Inventory::not_configured()
         },
+        identity: None,
         wanted: WantedOfNode {
             lifecycle: Some(Lifecycle::InService),
             baseline: Some("2026-01".to_owned()),
@@ -259,6 +262,42 @@ fn begun() -> Status {
     begun.uptime_seconds = seconds(0.4);
     begun.started_at = begun.said_at;
     begun
+}
+
+fn identity() -> Identity {
+    Identity {
+        state: IdentityState::Good,
+        why: None,
+        node: Some("4c4c4544".to_owned()),
+        inventory: Some("inventory.example".to_owned()),
+        key_protection: Some(KeyProtection::Tpm),
+        issued_at: Some(time("2026-01-01T00:00:00Z")),
+        not_after: Some(time("2026-01-31T00:00:00Z")),
+        renew_after: Some(time("2026-01-21T00:00:00Z")),
+        renewal_error: None,
+    }
+}
+
+#[test]
+fn an_identity_is_told_and_what_is_wrong_with_it_too() {
+    let mut status = well();
+    status.identity = Some(identity());
+    let told = text(&status, PLAIN);
+    assert!(told.contains("identity"), "{told}");
+    assert!(told.contains("key sealed to the TPM"), "{told}");
+    status.identity = Some(Identity {
+        state: IdentityState::OtherNode,
+        why: Some("it is of node b".to_owned()),
+        renewal_error: Some("403: the identity is revoked".to_owned()),
+        ..identity()
+    });
+    let told = text(&status, PLAIN);
+    assert!(told.contains("it is of node b"), "{told}");
+    assert!(
+        told.contains("not renewed: 403: the identity is revoked"),
+        "{told}"
+    );
+    assert!(!told.contains("sealed"), "{told}");
 }
 
 #[test]

@@ -41,6 +41,10 @@ impl Engine {
                 )
             }
             Ask::Clear { id, because } => (self.clear(&id, &because), Vec::new()),
+            Ask::Reload {} => (
+                Reply::Done("configuration and identity are loaded again".to_owned()),
+                vec![Wish::Reload],
+            ),
             Ask::Bringup { summary } => {
                 self.reports.bringup(*summary);
                 (

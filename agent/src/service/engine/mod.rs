@@ -120,6 +120,7 @@ pub struct Engine {
     journal_cursor: Option<String>,
     reports: reports::Plan,
     delivery: publish::DeliveryState,
+    identity: Option<crate::status::Identity>,
     storage: super::store::News,
     released_until: Option<Duration>,
     judgements: u64,
@@ -225,6 +226,7 @@ impl Engine {
             journal_cursor: kept.journal_cursor,
             reports: plan,
             delivery: publish::DeliveryState::default(),
+            identity: None,
             storage: publish::storage(&kept.set_aside),
             released_until: None,
             judgements: 0,
@@ -323,6 +325,11 @@ impl Engine {
             }
             Input::Delivery(news) => {
                 self.delivered(news);
+                self.has_news = true;
+                Vec::new()
+            }
+            Input::Identity(identity) => {
+                self.identity = identity.map(|identity| *identity);
                 self.has_news = true;
                 Vec::new()
             }

@@ -11,14 +11,14 @@ use cupel_model::{Coverage, SCHEMA_VERSION, Timestamp, Verdict};
 use cupel_reporting::{SetAside, State, Stats};
 
 use super::Engine;
-use crate::metrics::{Own, Reporting, SourceState};
+use crate::metrics::{IdentityUse, Own, Reporting, SourceState};
 use crate::service::gate;
 use crate::service::protocol::Happened;
 use crate::service::published::{Published, Told};
 use crate::service::store;
 use crate::status::{
-    Allocation, Configuration, Delivery, Inventory, Log, Source as SourceStatus, Status, Storage,
-    WantedOfNode,
+    Allocation, Configuration, Delivery, IdentityState, Inventory, Log, Source as SourceStatus,
+    Status, Storage, WantedOfNode,
 };
 
 /// Least time between two publications of news that no judgement came with.
@@ -123,6 +123,7 @@ pub fn first(
                 last_error: None,
                 dropped: Dropped::default(),
             },
+            identity: None,
             wanted: WantedOfNode::default(),
             storage: Storage {
                 saved: true,
@@ -273,6 +274,7 @@ impl Engine {
                 why: self.log.why_unreadable().map(str::to_owned),
             },
             inventory: self.inventory(),
+            identity: self.identity.clone(),
             wanted: WantedOfNode {
                 lifecycle: self.wanted.as_ref().map(|wanted| wanted.lifecycle),
                 baseline: self
@@ -351,7 +353,7 @@ impl Engine {
                 }
                 Some(_) => Delivery::Delivered,
             },
-            host: url.map(host),
+            host: url.map(crate::status::host),
             waiting,
             waiting_bytes: Bytes(self.storage.stats.waiting_bytes),
             oldest_waiting_since: self.storage.stats.oldest_waiting,
@@ -395,35 +397,11 @@ impl Engine {
                 dropped: status.inventory.dropped,
                 last_delivery: self.delivery.last_delivered_at,
             }),
-        }
-    }
-}
-
-/// Host and port of an address.
-fn host(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
-    host.to_owned()
-}
-
-#[cfg(test)]
-mod unit {
-    use super::*;
-
-    #[test]
-    fn of_an_address_only_the_host_is_told() {
-        for (url, told) in [
-            ("https://inventory.example:8470", "inventory.example:8470"),
-            (
-                "https://user:secret@inventory.example/x?token=y",
-                "inventory.example",
-            ),
-            ("http://127.0.0.1:8470/", "127.0.0.1:8470"),
-        ] {
-            assert_eq!(host(url), told);
+            identity: status.identity.as_ref().map(|identity| IdentityUse {
+                is_good: identity.state == IdentityState::Good,
+                expires: identity.not_after,
+                renewal_failed: identity.renewal_error.is_some(),
+            }),
         }
     }
 }

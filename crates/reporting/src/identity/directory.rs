@@ -3,8 +3,8 @@
 //! # Invariants
 //! - A key's file is whole and on the disk before its name is used; `identity.json` is replaced by
 //!   one rename, and names its key. So there is the old identity or the new one, never half of each.
-//! - A key that `identity.json` does not name is pending: it was shown to the inventory, or is about
-//!   to be, and the answer is not kept yet. There is at most one.
+//! - Keys are numbered. One with a higher number than that which `identity.json` names is pending: it
+//!   was shown to the inventory, or is about to be, and the answer is not kept yet.
 //! - The directory is 0700 and the files in it 0600.
 
 use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
@@ -14,9 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cupel_model::enrolment::KeyProtection;
-use rand::RngExt as _;
 
-use super::document::{IdentityDocument, is_key_name};
+use super::document::{IdentityDocument, PLAIN, SEALED, number_of};
 use super::place::ParseError;
 
 /// The directory, in that of the state.
@@ -178,14 +177,20 @@ impl IdentityDirectory {
     /// # Errors
     /// It cannot be read.
     pub fn pending(&self) -> Result<Option<(String, KeyFile)>, IdentityError> {
-        let named = self.document().ok().flatten().map(|document| document.key);
-        for name in self.keys()? {
-            if Some(&name) != named.as_ref() {
+        let named = self.named().as_deref().and_then(number_of);
+        let newest = self.keys()?.into_iter().max_by_key(|name| number_of(name));
+        match newest {
+            Some(name) if number_of(&name) > named => {
                 let key = self.key_file(&name)?;
-                return Ok(Some((name, key)));
+                Ok(Some((name, key)))
             }
+            Some(_) | None => Ok(None),
         }
-        Ok(None)
+    }
+
+    /// The key that `identity.json` names.
+    fn named(&self) -> Option<String> {
+        self.document().ok()?.map(|document| document.key)
     }
 
     /// Keeps a new key, pending, in place of one that was; gives its name.
@@ -193,12 +198,14 @@ impl IdentityDirectory {
     /// # Errors
     /// The disk; then the identity is as it was.
     pub fn keep(&self, _: &Lock, key: &KeyFile) -> Result<String, IdentityError> {
-        self.drop_pending()?;
+        self.remove_others()?;
+        let named = self.named().as_deref().and_then(number_of);
+        let number = named.unwrap_or_default().saturating_add(1);
         let extension = match key.protection {
             KeyProtection::Tpm => SEALED,
             KeyProtection::File => PLAIN,
         };
-        let name = format!("key-{:016x}.{extension}", rand::rng().random::<u64>());
+        let name = format!("key-{number}.{extension}");
         self.write(&name, &key.bytes)?;
         Ok(name)
     }
@@ -214,7 +221,15 @@ impl IdentityDirectory {
             .map_err(failed("write", &path))?;
         json.push(b'\n');
         self.write(DOCUMENT, &json)?;
-        self.drop_pending()
+        self.remove_others()
+    }
+
+    /// Removes a key that is pending.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn forget_pending(&self, _: &Lock) -> Result<(), IdentityError> {
+        self.remove_others()
     }
 
     fn keys(&self) -> Result<Vec<String>, IdentityError> {
@@ -228,12 +243,13 @@ impl IdentityDirectory {
             let entry = entry.map_err(failed("list", &self.path))?;
             names.extend(entry.file_name().into_string().ok());
         }
-        names.retain(|name| is_key_name(name));
+        names.retain(|name| number_of(name).is_some());
         Ok(names)
     }
 
-    fn drop_pending(&self) -> Result<(), IdentityError> {
-        let named = self.document().ok().flatten().map(|document| document.key);
+    /// Removes the keys that `identity.json` does not name.
+    fn remove_others(&self) -> Result<(), IdentityError> {
+        let named = self.named();
         for name in self.keys()? {
             if Some(&name) != named.as_ref() {
                 let path = self.path.join(&name);
@@ -266,12 +282,6 @@ impl IdentityDirectory {
         write().map_err(failed("write", &path))
     }
 }
-
-/// Extension of a key's file.
-const PLAIN: &str = "pem";
-
-/// Extension of a sealed key's file.
-const SEALED: &str = "cred";
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -350,10 +360,18 @@ mod tests {
         assert_eq!(directory.key(&document).expect("key"), plain(b"first"));
         let pending = directory.pending().expect("read").expect("pending");
         assert_eq!(pending, (third.clone(), sealed.clone()));
+        directory.forget_pending(&lock).expect("forget");
+        assert!(directory.pending().expect("read").is_none());
+        assert_eq!(directory.key(&document).expect("key"), plain(b"first"));
+        assert_eq!(directory.keep(&lock, &sealed).expect("keep"), third);
         document.key.clone_from(&third);
         directory.commit(&lock, &document).expect("commit");
         assert_eq!(directory.key(&document).expect("key"), sealed);
         assert_eq!(names(&directory), ["identity.json", &*third, "lock"]);
+
+        // Killed before the old key was removed: it is not taken for one that is pending.
+        fs::write(directory.path().join(&first), "first").expect("write");
+        assert!(directory.pending().expect("read").is_none());
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! - It is the identity: what it names is in use, what it does not name is not.
 //! - Pure and total: whatever the bytes, a document or an error that says where and what.
 
+use std::hash::{Hash as _, Hasher as _};
+
 use cupel_model::enrolment::{Enrolment, HardwareIdentity, KeyProtection};
 use cupel_model::{SCHEMA_VERSION, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::join::are_certificates;
 use super::key::Key;
 use super::place::{ParseError, line_of};
-use crate::delivery::{Target, check_url};
+use crate::delivery::Target;
 
 /// All of an identity but its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,7 +116,7 @@ impl IdentityDocument {
             }
             Ok(_) => {}
         }
-        if !is_key_name(&self.key) {
+        if number_of(&self.key).is_none() {
             let what = format!("{:?} is no name of a key's file", self.key);
             return Some(("key", what));
         }
@@ -137,23 +139,49 @@ impl IdentityDocument {
         .find_map(|(key, pem)| Some((key, are_certificates(pem).err()?)))
     }
 
-    /// Whether the inventory that gave it is the one at `url`: scheme, host and port.
+    /// Whether the inventory that gave it is the one at `url`.
     pub fn is_of(&self, url: &str) -> bool {
-        check_url(url).is_ok()
-            && reqwest::Url::parse(url.trim())
-                .ok()
-                .zip(reqwest::Url::parse(&self.inventory).ok())
-                .is_some_and(|(one, other)| one.origin() == other.origin())
+        is_same_inventory(&self.inventory, url)
+    }
+
+    /// When the next one is asked for: from [`Self::renew_after`] on, within a tenth of the time that
+    /// is left then, at a moment that is another one for each certificate. A fleet that was enrolled
+    /// in an hour does not come back in one.
+    pub fn renewal_due(&self) -> Timestamp {
+        let mut hasher = std::hash::DefaultHasher::new();
+        self.certificate.hash(&mut hasher);
+        let thousandth = i64::try_from(hasher.finish() % 1000).unwrap_or_default();
+        let (from, to) = (
+            self.renew_after.microseconds(),
+            self.not_after.microseconds(),
+        );
+        let spread = to.saturating_sub(from) / 10_000 * thousandth;
+        Timestamp::from_microseconds(from.saturating_add(spread)).unwrap_or(self.renew_after)
     }
 }
 
-/// `key-…`, without a way out of the directory.
-pub(super) fn is_key_name(name: &str) -> bool {
-    name.starts_with("key-")
-        && name.len() <= 64
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+/// Whether two addresses are of one inventory: scheme, host and port.
+pub fn is_same_inventory(one: &str, other: &str) -> bool {
+    let origin = |text: &str| {
+        reqwest::Url::parse(text.trim())
+            .ok()
+            .map(|url| url.origin())
+    };
+    origin(one).is_some() && origin(one) == origin(other)
+}
+
+/// Extension of a key's file.
+pub(super) const PLAIN: &str = "pem";
+
+/// Extension of a sealed key's file.
+pub(super) const SEALED: &str = "cred";
+
+/// The number of the key in a file of this name, such as `key-3.pem`; `None`: it is no key's.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    let (stem, extension) = name.strip_prefix("key-")?.split_once('.')?;
+    let number: u64 = stem.parse().ok()?;
+    let canonical = number.to_string() == stem && [PLAIN, SEALED].contains(&extension);
+    canonical.then_some(number)
 }
 
 /// An identity that can be used: the document, and its key opened.
@@ -212,7 +240,7 @@ pub(super) mod tests {
             inventory: "https://inventory.example:8470".to_owned(),
             hardware: HardwareIdentity::default(),
             key_protection: KeyProtection::File,
-            key: "key-0011223344556677.pem".to_owned(),
+            key: "key-1.pem".to_owned(),
             not_before: at("2026-01-01T00:00:00Z"),
             not_after: at("2026-01-31T00:00:00Z"),
             renew_after: at("2026-01-21T00:00:00Z"),
@@ -297,7 +325,39 @@ pub(super) mod tests {
         }
     }
 
+    #[test]
+    fn names_of_keys_lead_nowhere_else() {
+        assert_eq!(number_of("key-12.pem"), Some(12));
+        assert_eq!(number_of("key-1.cred"), Some(1));
+        for name in [
+            "key-01.pem",
+            "key-+1.pem",
+            "key-1.txt",
+            "key-.pem",
+            "key-1",
+            "key-1.pem.cred",
+            "key-1/../../x.pem",
+            "identity.json",
+            "",
+        ] {
+            assert_eq!(number_of(name), None, "{name}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn renewal_is_due_early_in_the_time_that_is_left(
+            certificate in ".{0,40}", after in 0..2_592_000_i64,
+        ) {
+            let (mut document, _) = identity();
+            document.certificate = certificate;
+            let end = document.not_after.microseconds();
+            let after = end - after * 1_000_000;
+            document.renew_after = Timestamp::from_microseconds(after).expect("time");
+            let due = document.renewal_due().microseconds();
+            prop_assert!((after..=after + (end - after) / 10).contains(&due));
+        }
+
         #[test]
         fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = IdentityDocument::parse(&bytes, "x");

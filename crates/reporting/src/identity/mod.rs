@@ -25,7 +25,7 @@ mod place;
 
 pub use ask::{EnrolError, enrol, renew};
 pub use directory::{IdentityDirectory, IdentityError, KeyFile, Lock};
-pub use document::{IdentityDocument, NodeIdentity};
+pub use document::{IdentityDocument, NodeIdentity, is_same_inventory};
 pub use join::parse_join;
 pub use key::{Key, KeyError};
 pub use place::ParseError;

@@ -1,0 +1,259 @@
+//! The keeper of the identity: opens it, says where reports go and what is shown there, and renews
+//! it in time.
+//!
+//! # Invariants
+//! - It has a thread of its own: a TPM or an inventory that hangs delays nothing else.
+//! - Reports are sent with the identity where it can be used; else with the token, where an inventory
+//!   is configured.
+//! - An identity is renewed with its own key, and replaced on disk before the new one is used.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cupel_hardware::{Root, clock};
+use cupel_model::Timestamp;
+use cupel_reporting::{
+    Backoff, Credential, DeliverySettings, IdentityDirectory, IdentityDocument, renew,
+};
+use tokio::sync::watch;
+
+use super::deliver::News;
+use super::input::{Input, Inputs};
+use crate::config::{self, Origin, Settings};
+use crate::context::Context;
+use crate::identity::{Found, Usable, Who, open};
+use crate::status::Identity;
+
+/// How often what is told is looked at again: the clock may be set, time may be over.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// How often an identity that cannot be used is tried again.
+const AGAIN: Duration = Duration::from_secs(600);
+
+/// Configurations that wait for the keeper.
+const WAITING: usize = 16;
+
+/// Where the keeper is told of a new configuration.
+pub struct Handle(SyncSender<Settings>);
+
+impl Handle {
+    /// Opens the identity again, and goes by this configuration.
+    pub fn reload(&self, settings: &Settings) {
+        // Full: it hangs, and reads the identity again after what is before this one.
+        let _ = self.0.try_send(settings.clone());
+    }
+}
+
+/// Where reports go, as it changes.
+pub type Way = watch::Receiver<Option<DeliverySettings>>;
+
+/// Starts it.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn start(
+    context: &Context,
+    settings: &Settings,
+    inputs: &Inputs,
+) -> std::io::Result<(Handle, Way)> {
+    let (handle, messages) = sync_channel(WAITING);
+    let (way, told) = watch::channel(None);
+    let keeper = Keeper {
+        root: context.root.clone(),
+        state_directory: context.state_dir(),
+        settings: settings.clone(),
+        inputs: inputs.clone(),
+        way,
+        said: None,
+        renewal_error: None,
+    };
+    std::thread::Builder::new()
+        .name("identity".to_owned())
+        .spawn(move || keeper.keep(&messages))?;
+    Ok((Handle(handle), told))
+}
+
+struct Keeper {
+    root: Root,
+    state_directory: PathBuf,
+    settings: Settings,
+    inputs: Inputs,
+    way: watch::Sender<Option<DeliverySettings>>,
+    /// What was told last.
+    said: Option<Identity>,
+    renewal_error: Option<String>,
+}
+
+impl Keeper {
+    fn keep(mut self, messages: &Receiver<Settings>) {
+        loop {
+            let who = Who::is_here(&self.root);
+            let found = open(&self.root, &self.state_directory, who.as_ref());
+            self.go(&found);
+            self.tell(&found, who.as_ref().ok());
+            let mut backoff = Backoff::default();
+            let mut due = match &found {
+                Found::Usable(usable) => Some(usable.document.renewal_due()),
+                Found::Unusable { .. } => Some(after(AGAIN)),
+                Found::None => None,
+            };
+            loop {
+                let wait = due.map_or(LOOK, |due| until(due).min(LOOK));
+                match messages.recv_timeout(wait) {
+                    Ok(settings) => {
+                        self.settings = messages.try_iter().last().unwrap_or(settings);
+                        self.renewal_error = None;
+                        break;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+                if due.is_some_and(|due| clock::now() >= due) {
+                    let Some(usable) = self.in_use(&found) else {
+                        break;
+                    };
+                    match self.renew(usable) {
+                        Ok(()) => {
+                            self.renewal_error = None;
+                            break;
+                        }
+                        Err(error) => {
+                            self.failed(format!("{error:#}"));
+                            due = Some(after(backoff.after(None)));
+                        }
+                    }
+                }
+                self.tell(&found, who.as_ref().ok());
+            }
+        }
+    }
+
+    fn url(&self) -> Option<&str> {
+        self.settings.inventory.url.value.as_deref()
+    }
+
+    /// The identity, where reports are sent with it.
+    fn in_use<'f>(&self, found: &'f Found) -> Option<&'f Usable> {
+        found.usable_with(self.url()?)
+    }
+
+    /// Says where reports go from now on.
+    fn go(&self, found: &Found) {
+        let inventory = &self.settings.inventory;
+        let way = inventory.url.value.as_ref().and_then(|url| {
+            let credential = match self.in_use(found) {
+                Some(usable) => Credential::Identity(Arc::clone(&usable.shown)),
+                None if inventory.url.origin == Origin::Identity => return None,
+                None => Credential::Token(match &inventory.token_file.value {
+                    Some(path) => path.clone(),
+                    None => config::on_disk(&self.root, config::TOKEN_FILE).into(),
+                }),
+            };
+            Some(DeliverySettings {
+                ca_file: inventory.ca_file.value.clone(),
+                ..DeliverySettings::with(url, credential)
+            })
+        });
+        if way.is_none() && inventory.url.value.is_some() {
+            self.inputs.put(Input::Delivery(News::Failed {
+                at: clock::now(),
+                why: "the identity of this node cannot be used, and no other inventory is \
+                      configured"
+                    .to_owned(),
+            }));
+        }
+        // A configuration that changes nothing here breaks no connection.
+        self.way.send_if_modified(|now| {
+            let is_other = *now != way;
+            *now = way;
+            is_other
+        });
+    }
+
+    /// Tells the engine and the log, where there is something new.
+    fn tell(&mut self, found: &Found, who: Option<&Who>) {
+        let mut status = found.status(who, self.url(), clock::now());
+        if let Some(status) = &mut status {
+            status.renewal_error.clone_from(&self.renewal_error);
+        }
+        if status == self.said {
+            return;
+        }
+        let why = |identity: &Option<Identity>| identity.as_ref().and_then(|is| is.why.clone());
+        match (&status, why(&status)) {
+            (_, Some(new)) if why(&self.said).as_ref() != Some(&new) => {
+                tracing::warn!("the identity of this node: {new}");
+            }
+            (
+                Some(Identity {
+                    not_after: Some(until),
+                    ..
+                }),
+                None,
+            ) if self.said.is_none() => {
+                tracing::info!(
+                    "reports are sent with the identity of this node, good until {until}"
+                );
+            }
+            (Some(_) | None, Some(_) | None) => {}
+        }
+        self.said.clone_from(&status);
+        self.inputs.put(Input::Identity(status.map(Box::new)));
+    }
+
+    fn failed(&mut self, why: String) {
+        if self.renewal_error.as_ref() == Some(&why) {
+            tracing::info!("the identity is not renewed: {why}");
+        } else {
+            tracing::warn!("the identity is not renewed: {why}");
+        }
+        self.renewal_error = Some(why);
+    }
+
+    /// Asks for the next identity and keeps it.
+    fn renew(&self, usable: &Usable) -> anyhow::Result<()> {
+        let directory = IdentityDirectory::in_state(&self.state_directory);
+        let lock = directory.lock(Duration::ZERO)?;
+        let old = &usable.document;
+        // Enrolled anew meanwhile: that one is opened next.
+        if directory.document()?.as_ref() != Some(old) {
+            return Ok(());
+        }
+        let who = Who::is_here(&self.root).map_err(anyhow::Error::msg)?;
+        anyhow::ensure!(who.node == old.node, "this is node {} now", who.node);
+        let request = who.request(&usable.shown.key, old.key_protection)?;
+        let url = self.url().unwrap_or(&old.inventory);
+        let ca_file = self.settings.inventory.ca_file.value.as_deref();
+        let answer = renew(url, &usable.shown, ca_file, &request)?;
+        let new = IdentityDocument::new(
+            answer,
+            &old.inventory,
+            who.hardware,
+            old.key_protection,
+            &old.key,
+        );
+        directory
+            .commit(&lock, &new)
+            .context("the new one cannot be kept")?;
+        tracing::info!(
+            "the identity of this node is renewed, good until {}",
+            new.not_after
+        );
+        Ok(())
+    }
+}
+
+/// How long until a point in time, by the clock as it is now.
+fn until(due: Timestamp) -> Duration {
+    Duration::try_from_secs_f64(due.seconds_since(clock::now())).unwrap_or_default()
+}
+
+/// A point in time.
+fn after(wait: Duration) -> Timestamp {
+    let now = clock::now();
+    let wait = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_microseconds(now.microseconds().saturating_add(wait)).unwrap_or(now)
+}
