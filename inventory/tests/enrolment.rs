@@ -270,6 +270,22 @@ async fn a_node_reports_by_its_certificate_and_may_nothing_else() {
     assert_eq!(record["identity"]["state"], "active");
     assert_eq!(record["identity"]["key_protection"], "file");
     assert_eq!(record["identity"]["board_serial"], "BRD0001");
+    let (_, metrics) = inventory.get("/metrics").await;
+    let metrics = metrics.as_str().expect("text");
+    let ends = one.node.given.not_after.microseconds() / 1_000_000;
+    for line in [
+        "cupel_inventory_identities{state=\"active\"} 1\n".to_owned(),
+        format!("cupel_inventory_identity_earliest_expiry_timestamp_seconds {ends}\n"),
+    ] {
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+    let page = format!("/nodes/{}", one.machine.node);
+    let (status, page) = inventory.get(&page).await;
+    let page = page.as_str().expect("text");
+    assert!(
+        status == 200 && page.contains("certificate until"),
+        "{page}"
+    );
     let history = format!("/v1/nodes/{}/history?kind=identity", one.machine.node);
     let history = inventory.ok(&history).await;
     assert_eq!(history["items"][0]["step"], "enrolled", "{history}");

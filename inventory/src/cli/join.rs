@@ -306,7 +306,7 @@ async fn revoke(args: &RevokeArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
     if store.revoke_join(&args.name).await? {
         output::note(&format!(
             "Nobody can join by {} any more. Who has joined by it stays: see `cupel-inventory \
-             identity`.",
+             identity list`.",
             args.name
         ));
         return Ok(Exit::Fine);

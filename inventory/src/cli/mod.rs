@@ -8,6 +8,7 @@
 mod backup;
 mod duration;
 mod exit;
+mod identity;
 mod import;
 mod join;
 mod migrate;
@@ -94,6 +95,8 @@ enum Command {
     Token(token::Args),
     /// Let nodes join: make, list and revoke join files
     Join(join::Args),
+    /// Identities of nodes: list, revoke, accept
+    Identity(identity::Args),
     /// Say what should arrive: a list as CSV or JSON
     Import(import::Args),
     /// Copy the database to a file, also while it is in use
@@ -163,6 +166,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Migrate(args) => migrate::run(args, global).await,
             Command::Token(args) => token::run(args, global).await,
             Command::Join(args) => join::run(args, global).await,
+            Command::Identity(args) => identity::run(args, global).await,
             Command::Import(args) => import::run(args, global).await,
             Command::Backup(args) => backup::run(args, global).await,
             Command::Prune(args) => prune::run(args, global).await,

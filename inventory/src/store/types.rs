@@ -8,7 +8,7 @@ use cupel_model::{Severity, Timestamp, Verdict};
 
 use crate::auth::Scope;
 use crate::clock::Clock;
-use crate::record::{Cursor, State};
+use crate::record::{Cursor, IdentityState, State};
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -271,6 +271,10 @@ pub struct Figures {
     pub expected: [u64; 3],
     /// Nodes that nobody expected; 0 without a list.
     pub unexpected: u64,
+    /// Nodes by what their identity is worth.
+    pub identities: Vec<(IdentityState, u64)>,
+    /// When the first of the active identities ends.
+    pub identity_ends: Option<Timestamp>,
     /// Bytes of the database file.
     pub database_bytes: u64,
     /// Bytes of its write-ahead log.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use cupel_model::Severity;
 
+use crate::record::IdentityState;
 use crate::store::Figures;
 
 /// Upper bounds of the buckets, in seconds.
@@ -226,6 +227,7 @@ impl Page {
             "Nodes that are not on the expected list; 0 without a list.",
             figures.unexpected,
         );
+        self.identities(figures);
         self.one(
             "cupel_inventory_database_size_bytes",
             "Size of the database file.",
@@ -236,6 +238,37 @@ impl Page {
             "Size of the database's write-ahead log.",
             figures.log_bytes,
         );
+    }
+
+    fn identities(&mut self, figures: &Figures) {
+        let nodes = |state: IdentityState| {
+            let found = figures.identities.iter().find(|(of, _)| *of == state);
+            (state.word(), found.map_or(0, |(_, count)| *count))
+        };
+        self.by(
+            "cupel_inventory_identities",
+            "Nodes that were enrolled, by what their identity is worth.",
+            "state",
+            [
+                IdentityState::Active,
+                IdentityState::Expired,
+                IdentityState::Revoked,
+            ]
+            .into_iter()
+            .map(nodes),
+        );
+        self.head(
+            "cupel_inventory_identity_earliest_expiry_timestamp_seconds",
+            "gauge",
+            "When the first of the active identities ends; nothing while there is none.",
+        );
+        if let Some(ends) = figures.identity_ends {
+            let seconds = ends.microseconds().div_euclid(crate::clock::SECOND);
+            let _ = writeln!(
+                self.0,
+                "cupel_inventory_identity_earliest_expiry_timestamp_seconds {seconds}"
+            );
+        }
     }
 }
 

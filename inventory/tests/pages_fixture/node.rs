@@ -2,6 +2,7 @@
 
 use cupel_health::{Modes, evaluate, platform};
 use cupel_inventory::pages::view::*;
+use cupel_model::enrolment::KeyProtection;
 use cupel_model::snapshot::{RememberedPart, Snapshot};
 use cupel_model::units::{Celsius, Seconds, Watts};
 use cupel_model::wire::*;
@@ -215,6 +216,11 @@ pub fn node(name: &str) -> Node {
                 "core-osl1-1".to_owned(),
             ]),
             baseline: some("dgx-h100-2026-01"),
+            identity: Some(Identity {
+                worth: Worth::Good,
+                key: KeyProtection::Tpm,
+                until: ago(-1_592_000),
+            }),
         },
         first_report: Some(ago(8_100_000)),
         next_report_by: Some(ago(-70)),

@@ -1,11 +1,12 @@
 //! What and where a node is, beside its findings.
 
+use cupel_model::enrolment::KeyProtection;
 use cupel_model::snapshot::{Snapshot, Tenancy};
 use maud::{Markup, html};
 
 use crate::pages::href;
 use crate::pages::text::{count, cut, elided, maybe, maybe_time, reading, span, time, told};
-use crate::pages::view::{Expectation, Node};
+use crate::pages::view::{Expectation, Node, Worth};
 use crate::pages::words::{lifecycle, rack_name, units};
 
 fn tenancy(tenancy: Tenancy) -> &'static str {
@@ -121,6 +122,27 @@ fn dropped(node: &Node) -> Markup {
     }
 }
 
+/// By which certificate it reports, and until when that is good.
+fn identity(node: &Node) -> Markup {
+    let now = node.context.now;
+    let Some(identity) = &node.record.identity else {
+        return html! { "none: it reports with a token" };
+    };
+    let key = match identity.key {
+        KeyProtection::Tpm => "key sealed to its TPM",
+        KeyProtection::File => "key in a file",
+    };
+    html! {
+        @match identity.worth {
+            Worth::Good => { "certificate until " (time(now, identity.until)) }
+            Worth::Expired => { "expired " (time(now, identity.until)) }
+            Worth::Superseded => "superseded",
+            Worth::Revoked => "revoked",
+        }
+        ", " (key)
+    }
+}
+
 /// All of it.
 pub(super) fn facts(node: &Node) -> Markup {
     let now = node.context.now;
@@ -136,6 +158,7 @@ pub(super) fn facts(node: &Node) -> Markup {
             @if let Some(snapshot) = &node.snapshot { (machine(snapshot)) }
             (record(node))
             dt { "On the list" } dd { (on_the_list(&line.expectation)) }
+            dt { "Identity" } dd { (identity(node)) }
             @if let Some(why) = &node.wishes_refused { dt { "Refused wishes" } dd { (elided(why, 120)) } }
             (dropped(node))
             dt { "First report" } dd { (maybe_time(now, node.first_report)) }

@@ -1,5 +1,6 @@
 //! One node in full.
 
+use cupel_model::enrolment::KeyProtection;
 use cupel_model::snapshot::Tenancy;
 use cupel_model::wire::{BringupSummary, Dropped, FindingChange, GpuVitals, NodeEvent, Tracked};
 use cupel_model::{ComponentKind, Coverage, Snapshot, Timestamp, Verdict};
@@ -25,6 +26,32 @@ pub struct Record {
     pub switch_path: Option<Vec<String>>,
     /// Name of the firmware baseline that is wanted of it.
     pub baseline: Option<String>,
+    /// The certificate that it reports with; `None` when it was never enrolled.
+    pub identity: Option<Identity>,
+}
+
+/// What the certificate of a node is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// It is good.
+    Good,
+    /// Its time is over.
+    Expired,
+    /// The node was enrolled anew.
+    Superseded,
+    /// It was taken away.
+    Revoked,
+}
+
+/// The certificate that a node reports with.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// What it is worth.
+    pub worth: Worth,
+    /// What its key is protected by.
+    pub key: KeyProtection,
+    /// Until when it is good.
+    pub until: Timestamp,
 }
 
 /// A part that is in a node now, or was there last.

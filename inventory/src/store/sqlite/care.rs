@@ -1,11 +1,13 @@
 //! What people do about identities: they look, revoke and accept; and what reports show of them.
 
+use cupel_model::Timestamp;
+
 use super::Sqlite;
 use super::apply::{CODES, ELSEWHERE, Elsewhere, Head, SHARED, shown_elsewhere, tell_node};
 use super::identities::{identity, remember};
 use super::row::Columns as _;
 use crate::clock::SECOND;
-use crate::record::{IdentityStep, NodeIdentity};
+use crate::record::{IdentityState, IdentityStep, NodeIdentity};
 use crate::store::{Accepted, Error, Identity};
 
 /// After how long without the other boot two machines are one again.
@@ -38,6 +40,31 @@ impl Sqlite {
         .await?;
         let now = self.clock.microseconds();
         rows.iter().map(|row| identity(row, now)).collect()
+    }
+
+    /// Nodes by what their identity is worth, and when the first of the active ones ends.
+    pub(super) async fn identity_figures(
+        &self,
+    ) -> Result<(Vec<(IdentityState, u64)>, Option<Timestamp>), Error> {
+        let rows = sqlx::query(
+            "SELECT iif(state = 'active' AND not_after <= ?1, 'expired', state) AS worth,
+                count(*) AS nodes, min(not_after) AS first
+             FROM identities WHERE key IN (SELECT max(key) FROM identities GROUP BY node)
+             GROUP BY worth",
+        )
+        .bind(self.clock.microseconds())
+        .fetch_all(&self.readers)
+        .await?;
+        let mut all = Vec::new();
+        let mut first = None;
+        for row in &rows {
+            let state = row.word("worth", "a state of an identity")?;
+            if state == IdentityState::Active {
+                first = Some(row.time("first")?);
+            }
+            all.push((state, row.count("nodes")?));
+        }
+        Ok((all, first))
     }
 
     /// The newest identity of a node.

@@ -39,6 +39,7 @@ impl Sqlite {
         )
         .fetch_one(&self.readers)
         .await?;
+        let (identities, identity_ends) = self.identity_figures().await?;
         let total = row.count("total")?;
         let missing = row.count("missing")?;
         let mismatched = row.count("mismatched")?;
@@ -58,6 +59,8 @@ impl Sqlite {
             } else {
                 0
             },
+            identities,
+            identity_ends,
             database_bytes: size(""),
             log_bytes: size("-wal"),
         })

@@ -1,7 +1,7 @@
 //! Forgets what is old.
 //!
 //! # Invariants
-//! - Open findings, nodes, parts, tokens and the expected list are never forgotten.
+//! - Open findings, nodes, parts, tokens, revoked keys and the expected list are never forgotten.
 //! - Before the name of a report is forgotten, its boot's floor is raised to it, in one transaction.
 //! - Work is done in small transactions, so that reports do not wait.
 
@@ -79,6 +79,15 @@ impl Sqlite {
         ] {
             self.delete(sql, now).await?;
         }
+        // A key that was revoked is known for ever, and of each node the newest certificate.
+        self.delete(
+            "DELETE FROM identities WHERE key IN (SELECT i.key FROM identities i
+                WHERE i.not_after < ?1 AND i.state != 'revoked'
+                AND EXISTS (SELECT 1 FROM identities j WHERE j.node = i.node AND j.key > i.key)
+                LIMIT ?2)",
+            oldest,
+        )
+        .await?;
         pruned.snapshots = self.forget_snapshots(now).await?;
         let mut writer = self.writer.lock().await;
         for sql in ["PRAGMA incremental_vacuum(4000)", "PRAGMA optimize"] {

@@ -15,8 +15,8 @@ use super::{context, page};
 use crate::clock::{self, SECOND};
 use crate::pages::{self, view};
 use crate::record::{
-    ExpectationState, ExpectedRecord, Happened, HistoryEntry, HistoryKind, NodeRecord, NodeSummary,
-    PartSummary, Presence,
+    ExpectationState, ExpectedRecord, Happened, HistoryEntry, HistoryKind, IdentityState,
+    NodeIdentity, NodeRecord, NodeSummary, PartSummary, Presence,
 };
 use crate::store::Want;
 
@@ -192,6 +192,19 @@ async fn snapshot(app: &App, id: &str) -> Result<Option<Box<Snapshot>>, Problem>
     Ok(read.await.ok().flatten())
 }
 
+fn identity(identity: &NodeIdentity) -> view::Identity {
+    view::Identity {
+        worth: match identity.state {
+            IdentityState::Active => view::Worth::Good,
+            IdentityState::Expired => view::Worth::Expired,
+            IdentityState::Superseded => view::Worth::Superseded,
+            IdentityState::Revoked => view::Worth::Revoked,
+        },
+        key: identity.key_protection,
+        until: identity.not_after,
+    }
+}
+
 async fn found(app: &App, caller: &Caller, record: NodeRecord) -> Result<String, Problem> {
     let id = record.node.id.clone();
     let store = app.store();
@@ -220,6 +233,7 @@ async fn found(app: &App, caller: &Caller, record: NodeRecord) -> Result<String,
             nvlink_domain: node.nvlink_domain.clone(),
             switch_path: node.switch_path.clone(),
             baseline: record.wanted.baseline.clone(),
+            identity: record.identity.as_ref().map(identity),
         },
         first_report: Some(node.first_seen),
         next_report_by: (node.presence == Presence::Reporting).then_some(record.late_at),

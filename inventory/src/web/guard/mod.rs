@@ -7,32 +7,26 @@
 //!   revoked.
 //! - 401 says how to come back, 403 which scope is needed.
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+mod identity;
+mod recent;
+
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap};
 use axum::http::{Extensions, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use axum_server::tls::TlsInfo;
-use sha2::{Digest as _, Sha256};
 
 use super::App;
 use super::problem::Problem;
 use super::route::{About, Access};
 use crate::auth::{Scope, TokenText, digest};
-use crate::record::IdentityState;
-use crate::store::{Identity, JoinRefusal, JoinToken, Token};
-
-/// How long a token is believed without asking the store again.
-const BELIEVED: Duration = Duration::from_secs(2);
-
-/// Most tokens that are believed.
-const MOST: usize = 20_000;
+use crate::store::{JoinRefusal, JoinToken, Token};
+pub use identity::{Fingerprint, Shown};
+use identity::{by_certificate, fingerprint, identified};
+pub use recent::Recent;
 
 /// How to come back with a token.
 const CHALLENGE: &str = "Bearer realm=\"cupel-inventory\"";
@@ -43,49 +37,6 @@ pub const REFUSED: &str = "Bearer realm=\"cupel-inventory\", error=\"invalid_tok
 /// Name of the session's cookie.
 pub const COOKIE: &str = "cupel_session";
 
-/// SHA-256 of a certificate.
-pub type Fingerprint = [u8; 32];
-
-/// What was found in the store a moment ago.
-#[derive(Debug)]
-pub struct Recent<K, V>(Mutex<HashMap<K, (Instant, V)>>);
-
-impl<K, V> Default for Recent<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
-}
-
-impl<K: Eq + Hash, V: Clone> Recent<K, V> {
-    fn recall<Q>(&self, key: &Q) -> Option<V>
-    where
-        K: Borrow<Q>,
-        Q: Eq + Hash + ?Sized,
-    {
-        let held = self.0.lock().ok()?;
-        let (at, value) = held.get(key)?;
-        (at.elapsed() < BELIEVED).then(|| value.clone())
-    }
-
-    fn keep(&self, key: K, value: &V) {
-        if let Ok(mut held) = self.0.lock() {
-            if held.len() >= MOST {
-                held.retain(|_, (at, _)| at.elapsed() < BELIEVED);
-            }
-            if held.len() < MOST {
-                held.insert(key, (Instant::now(), value.clone()));
-            }
-        }
-    }
-
-    /// Forgets all of it: something was changed here.
-    pub fn forget(&self) {
-        if let Ok(mut held) = self.0.lock() {
-            held.clear();
-        }
-    }
-}
-
 /// Who is calling.
 #[derive(Clone, Debug)]
 pub enum Caller {
@@ -95,15 +46,6 @@ pub enum Caller {
     Session(Token),
     /// A node, by its certificate.
     Node(Box<Shown>),
-}
-
-/// A certificate that was shown, of an identity that is good.
-#[derive(Clone, Debug)]
-pub struct Shown {
-    /// Whose.
-    pub identity: Identity,
-    /// SHA-256 of the certificate.
-    pub fingerprint: Fingerprint,
 }
 
 impl Caller {
@@ -198,85 +140,6 @@ async fn caller(
     };
     let token = app.store().session(&digest(secret)).await?;
     Ok(token.map(Caller::Session).ok_or(Unknown::Refused))
-}
-
-/// The certificate that was shown and verified when the connection was made.
-fn fingerprint(extensions: &Extensions) -> Option<Fingerprint> {
-    let connection = extensions.get::<Arc<TlsInfo>>()?;
-    let certificate = connection.peer_certificates.first()?;
-    Some(Sha256::digest(certificate).into())
-}
-
-/// Whose certificate it is, if his identity is good now.
-async fn by_certificate(app: &App, fingerprint: Fingerprint) -> Result<Shown, Problem> {
-    let known = app.0.identities.recall(&fingerprint);
-    let identity = match known {
-        Some(identity) => Some(identity),
-        None => {
-            let found = app.store().identity(&fingerprint).await?;
-            if let Some(identity) = &found {
-                app.0.identities.keep(fingerprint, identity);
-            }
-            found
-        }
-    };
-    let Some(identity) = identity else {
-        return Err(not_good(
-            "identity-unknown",
-            "this certificate is not known here, as after a database was put back: enrol this \
-             machine anew"
-                .to_owned(),
-        ));
-    };
-    let node = &identity.node;
-    // The connection may be older than the end of the certificate.
-    let over = identity.not_after <= app.clock().now();
-    match identity.state {
-        IdentityState::Active if !over => Ok(Shown {
-            identity,
-            fingerprint,
-        }),
-        IdentityState::Active | IdentityState::Expired => Err(not_good(
-            "identity-expired",
-            format!(
-                "the identity of node {node} was good until {}: enrol this machine anew",
-                identity.not_after
-            ),
-        )),
-        IdentityState::Superseded => Err(not_good(
-            "identity-superseded",
-            format!(
-                "node {node} was enrolled anew with another key, and this one is good no more: if \
-                 this machine is {node}, enrol it anew"
-            ),
-        )),
-        IdentityState::Revoked => Err(not_good(
-            "identity-revoked",
-            format!(
-                "the identity of node {node} was revoked: ask whoever runs the inventory, then \
-                 enrol this machine anew"
-            ),
-        )),
-    }
-}
-
-/// 403: an identity that is good no more.
-fn not_good(kind: &str, detail: String) -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, kind, "Identity not good", detail)
-}
-
-/// The identity that a node must show.
-async fn identified(app: &App, extensions: &Extensions) -> Result<Shown, Problem> {
-    match fingerprint(extensions) {
-        Some(fingerprint) => by_certificate(app, fingerprint).await,
-        None => Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "identity-required",
-            "Identity required",
-            "show the node's certificate when connecting (TLS); a machine without one enrols with \
-             a join token",
-        )),
-    }
 }
 
 /// What was sent as `Authorization: Bearer …`; `None`: nothing was sent, or something else.
