@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use cupel_fleet::{Api, Inventory, Node, NodeOptions, Running};
+use cupel_fleet::{Api, Inventory, Node, NodeOptions, Running, program};
 use cupel_rack::{Scenario, scratch};
 use serde_json::Value;
 
@@ -172,6 +172,30 @@ fn schemathesis() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// A token that lets any number of machines join.
+fn join_token(inventory: &Inventory, directory: &Path) -> Result<String> {
+    let data = inventory.data.display().to_string();
+    let args = [
+        "join",
+        "create",
+        "peers",
+        "--url",
+        &inventory.url,
+        "--uses",
+        "1000000",
+        "--output",
+        "json",
+        "--data",
+        &data,
+    ];
+    let limit = Duration::from_secs(60);
+    let (code, said, told) = run(&program("cupel-inventory")?, &args, directory, limit)?;
+    ensure!(code == 0, "{told}");
+    let made: Value = serde_json::from_str(&said)?;
+    let token = made["join_file"]["token"].as_str().map(str::to_owned);
+    token.with_context(|| format!("no join token: {said}"))
+}
+
 #[test]
 fn the_api_keeps_to_its_description_with_every_token_and_without() -> Result<()> {
     let program = match schemathesis() {
@@ -199,6 +223,7 @@ fn the_api_keeps_to_its_description_with_every_token_and_without() -> Result<()>
             None,
         )?));
     }
+    tokens.push(Some(join_token(&inventory, directory.path())?));
     for token in tokens {
         let header = format!(
             "Authorization: Bearer {}",
