@@ -10,8 +10,10 @@ use cupel_installer::{Applier, Architecture, Journal, Release, System as _};
 
 use crate::context::Context;
 use crate::exit::{Exit, Refused};
+use crate::identity::Seal;
+use crate::identity::enrol::{self, Todo, sentence};
 use crate::install::{Machine, agreed, lines, read, refused};
-use crate::output::note;
+use crate::output::{note, printable};
 
 /// Longest token or key file, in bytes.
 const SMALL: u64 = 16 * 1024;
@@ -25,6 +27,7 @@ healthy, everything is put back.
 
 Examples:
   ./cupel-x86_64 install --dry-run
+  ./cupel-x86_64 install --join rack7.join --release-key cupel.pub
   ./cupel-x86_64 install --inventory https://inventory.example:8470 --token-file token \\
       --release-key cupel.pub
   cupel upgrade cupel-x86_64             exchange it for another version later
@@ -43,6 +46,9 @@ pub struct Args {
     /// Take the inventory's token from this file
     #[arg(long, value_name = "FILE", requires = "inventory")]
     token_file: Option<PathBuf>,
+    /// Get the node an identity with this join file of the inventory, as 'cupel enrol' does
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["inventory", "token_file"])]
+    join: Option<PathBuf>,
     /// Trust releases that this minisign key signs (may be given again)
     #[arg(long, value_name = "FILE")]
     release_key: Vec<PathBuf>,
@@ -64,11 +70,16 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     let size = u64::try_from(release.bytes().len()).unwrap_or(u64::MAX);
     let machine = Machine::of(context);
     let planned = || plan::install(&machine.facts(), &wish, size).map_err(|no| refused(&no));
+    let enrolment = enrolment(args, context)?;
+    let then = enrolment.as_ref().map(|plan| plan.lines());
     if args.dry_run {
-        for line in lines(&planned()?) {
-            context.out.line(&line)?;
+        for line in lines(&planned()?).iter().chain(then.iter().flatten()) {
+            context.out.line(line)?;
         }
         return Ok(Exit::Fine);
+    }
+    for line in then.iter().flatten() {
+        note(line);
     }
     let (plan, _lock) = agreed(&machine, planned, |plan| plan, args.yes)?;
     let since = machine.system.now();
@@ -85,10 +96,30 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     );
     let version = applier.install(&plan).context("cannot install")?;
     context.out.line(&format!("{version} is installed"))?;
+    if let Some(enrolment) = enrolment {
+        let document = enrolment.carry_out(context).map_err(|error| {
+            // Something was changed: it is installed.
+            let why = format!("{error:#}");
+            anyhow::Error::msg(why)
+                .context("it is installed, and not enrolled: cupel enrol JOINFILE")
+        })?;
+        context.out.line(&printable(&sentence(&document)))?;
+    }
     if !args.no_start {
         note("'cupel status' says how this node is");
     }
     Ok(Exit::Fine)
+}
+
+/// What is done for an identity, where one is asked for and there is none.
+fn enrolment(args: &Args, context: &Context) -> anyhow::Result<Option<Box<enrol::Plan>>> {
+    let Some(join) = &args.join else {
+        return Ok(None);
+    };
+    Ok(match enrol::plan(context, join, Seal::Auto, false)? {
+        Todo::Nothing(_) => None,
+        Todo::Enrol(plan) => Some(plan),
+    })
 }
 
 fn wish(args: &Args) -> anyhow::Result<InstallWish> {

@@ -33,6 +33,7 @@ RACK.toml:
   name = \"rack7-n01\"                 address and port where they differ
   address = \"10.7.0.1\"
 
+join = \"rack7.join\" instead of inventory and token_file: each node gets an identity of its own.
 Further keys: signature, with_bringup, user, sudo, ssh_arguments, at_once (16), retries (2).
 Keys and agents of ssh are used as they are; nothing is asked on the way. Files travel over
 standard input; a token is on no command line. Run it again: only what is missing is done.
@@ -63,7 +64,8 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
         .into_iter()
         .find(|architecture| program(&bytes, *architecture).is_ok())
         .ok_or_else(|| anyhow!("{} is no program for Linux servers", rack.program.display()))?;
-    for path in rack.token_file.iter().chain(&rack.release_keys) {
+    let files = rack.token_file.iter().chain(&rack.join);
+    for path in files.chain(&rack.release_keys) {
         read(path, RACK)?;
     }
     let names: Vec<String> = rack.nodes.iter().map(|node| node.name.clone()).collect();
@@ -113,6 +115,7 @@ fn doing(stage: Stage) -> &'static str {
         Stage::Install => "installs",
         Stage::Upgrade => "upgrades, and is watched",
         Stage::Confirm => "is asked",
+        Stage::Enrol => "gets an identity",
     }
 }
 

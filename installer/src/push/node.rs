@@ -1,4 +1,4 @@
-//! One node: look, copy, install or upgrade, confirm.
+//! One node: look, copy, install or upgrade, confirm, enrol.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub enum Stage {
     Upgrade,
     /// The service is asked.
     Confirm,
+    /// It gets an identity.
+    Enrol,
 }
 
 /// How a node ended well.
@@ -134,6 +136,15 @@ impl Attempt<'_> {
                 "the user is not root: name root, or say sudo = true".to_owned(),
             ));
         }
+        let done = self.bring(&seen)?;
+        if let Some(join) = self.load.rack.join.clone() {
+            self.enrol(&join)?;
+        }
+        Ok(done)
+    }
+
+    /// Brings the program to the node.
+    fn bring(&mut self, seen: &Seen) -> Result<Done, Failed> {
         let is_same = seen.installed.as_deref() == Some(self.load.hash.as_str());
         if is_same && seen.answers {
             return Ok(Done::Already);
@@ -145,16 +156,49 @@ impl Attempt<'_> {
             return Ok(Done::Already);
         }
         (self.stage)(Stage::Copy);
+        let is_installed = seen.installed.is_some();
+        let done = self.beside(|attempt, directory| attempt.work(directory, is_installed))?;
+        (self.stage)(Stage::Confirm);
+        self.confirm()?;
+        Ok(done)
+    }
+
+    /// Does something with a directory on the node, which is removed afterwards.
+    fn beside<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self, &str) -> Result<T, Failed>,
+    ) -> Result<T, Failed> {
         let directory = self.make_directory()?;
-        let done = self.work(&directory, seen.installed.is_some());
+        let done = work(self, &directory);
         let tidy = format!("rm -rf {directory}");
         if let Err(error) = self.ask("cannot tidy up", &tidy, None, LOOKING) {
             (self.log)(&format!("{directory} is left on the node: {error}"));
         }
-        let done = done?;
-        (self.stage)(Stage::Confirm);
-        self.confirm()?;
-        Ok(done)
+        done
+    }
+
+    /// Lets a node that has no good identity get one.
+    fn enrol(&mut self, join: &Path) -> Result<(), Failed> {
+        (self.stage)(Stage::Enrol);
+        let sudo = self.sudo();
+        let look = format!(
+            "if {sudo}/usr/bin/cupel enrol --status > /dev/null 2>&1; \
+             then echo enrolled; else echo not; fi"
+        );
+        let said = self.ask("cannot look at its identity", &look, None, LOOKING)?;
+        if said.trim() == "enrolled" {
+            return Ok(());
+        }
+        self.beside(|attempt, directory| {
+            attempt.copy(directory, "join", join)?;
+            let script = format!("{sudo}/usr/bin/cupel enrol --yes {directory}/join");
+            attempt.ask("cannot enrol", &script, None, WORKING)?;
+            Ok(())
+        })
+    }
+
+    fn sudo(&self) -> &'static str {
+        if self.load.rack.sudo { "sudo -n " } else { "" }
     }
 
     fn ask(
@@ -219,7 +263,7 @@ impl Attempt<'_> {
         let rack = &self.load.rack;
         let (program, signature) = (rack.program.clone(), rack.signature.clone());
         let (token, keys) = (rack.token_file.clone(), rack.release_keys.clone());
-        let sudo = if rack.sudo { "sudo -n " } else { "" };
+        let sudo = self.sudo();
         let (inventory, with_bringup) = (rack.inventory.clone(), rack.with_bringup);
         self.copy(directory, "cupel", &program)?;
         let check = format!("chmod 700 {directory}/cupel; sha256sum < {directory}/cupel");

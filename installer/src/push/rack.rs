@@ -35,6 +35,8 @@ pub struct Rack {
     pub inventory: Option<String>,
     /// The inventory's token.
     pub token_file: Option<PathBuf>,
+    /// The inventory's join file: each node gets an identity with it.
+    pub join: Option<PathBuf>,
     /// Keys of releases that the nodes shall trust.
     #[serde(default)]
     pub release_keys: Vec<PathBuf>,
@@ -119,6 +121,12 @@ pub fn parse(text: &str) -> Result<Rack, RackError> {
     if rack.token_file.is_some() && rack.inventory.is_none() {
         return wrong("token_file: want an inventory too".to_owned());
     }
+    if rack.join.is_some() && (rack.inventory.is_some() || rack.token_file.is_some()) {
+        return wrong(
+            "join: the file says where to report, so want no inventory and token_file beside it"
+                .to_owned(),
+        );
+    }
     let inventory = rack.inventory.as_deref().unwrap_or_default();
     if inventory.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return wrong("inventory: no URL".to_owned());
@@ -172,6 +180,7 @@ impl Rack {
         self.program = directory.join(&self.program);
         self.signature = Some(directory.join(signature));
         self.token_file = self.token_file.map(|path| directory.join(path));
+        self.join = self.join.map(|path| directory.join(path));
         for key in &mut self.release_keys {
             *key = directory.join(&key);
         }

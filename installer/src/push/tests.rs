@@ -21,6 +21,7 @@ if [ -e "$node/dead" ]; then echo "connect: timed out" >&2; exit 255; fi
 if [ -e "$node/flaky" ]; then rm "$node/flaky"; exit 255; fi
 script=$(printf '%s' "$3" | sed \
     -e "s|/usr/bin/cupel status|BASE/stub $node status|g" \
+    -e "s|/usr/bin/cupel enrol|BASE/stub $node enrol|g" \
     -e "s|/usr/bin/cupel upgrade|BASE/stub $node upgrade|g" \
     -e "s|\([^ ]*\)/cupel install|BASE/stub $node install \1/cupel|" \
     -e "s|/usr/bin/cupel|$node/cupel|g" \
@@ -40,6 +41,10 @@ install)
         case $1 in --token-file) cp "$2" "$node/token"; stat -c %a "$2" > "$node/mode" ;; esac
         shift
     done ;;
+enrol)
+    if [ "$1" = --status ]; then test -e "$node/identity"; exit; fi
+    if [ -e "$node/foreign" ]; then echo "error: refused: it is expected in rack 9" >&2; exit 4; fi
+    cp "$2" "$node/identity"; stat -c %a "$2" > "$node/mode" ;;
 upgrade) shift; test -s "$1.minisig" && cp "$1" "$node/cupel" ;;
 esac
 "#;
@@ -239,6 +244,10 @@ fn what_is_no_rack_is_refused_with_a_reason() {
             "inventory",
         ),
         (
+            "program = 'p'\njoin = 'j'\ninventory = 'https://i'\n[[node]]\nname = 'a'",
+            "no inventory",
+        ),
+        (
             "program = 'p'\nrelease_keys = ['a b.pub']\n[[node]]\nname = 'a'",
             "key",
         ),
@@ -265,4 +274,51 @@ proptest! {
             prop_assert!(!name.starts_with('-') && !name.contains(['/', ' ', '\'', ';', '$']));
         }
     }
+}
+
+#[test]
+fn each_node_gets_an_identity_once() {
+    let mut site = Site::new(&["fresh", "same", "known", "foreign"]);
+    site.put("rack.join", "a secret");
+    site.load.rack.join = Some(site.at("rack.join"));
+    for node in ["same", "known", "foreign"] {
+        let path = site.at(&format!("{node}/cupel"));
+        fs::copy(site.at("release"), &path).expect("copy");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+    site.put("known/identity", "its own");
+    site.put("foreign/foreign", "");
+    let (results, news) = site.push();
+    assert_eq!(results[0], Ok(Done::Installed));
+    assert_eq!(results[1], Ok(Done::Already));
+    assert_eq!(results[2], Ok(Done::Already));
+    let refused = Failed::Refused("it is expected in rack 9".to_owned());
+    assert_eq!(results[3], Err(refused));
+    assert!(news.contains(&News::At(0, Stage::Enrol)));
+    for (node, identity) in [
+        ("fresh", "a secret"),
+        ("same", "a secret"),
+        ("known", "its own"),
+    ] {
+        let is = fs::read_to_string(site.at(node).join("identity")).expect("identity");
+        assert_eq!(is, identity, "{node}");
+    }
+    let mode = fs::read_to_string(site.at("fresh/mode")).expect("mode");
+    assert_eq!(mode.trim(), "600");
+    for node in ["fresh", "same", "known", "foreign"] {
+        let left: Vec<_> = fs::read_dir(site.at(node))
+            .expect("list")
+            .filter_map(|entry| entry.expect("entry").file_name().into_string().ok())
+            .filter(|name| name.starts_with(".cupel-push."))
+            .collect();
+        assert_eq!(left, Vec::<String>::new(), "{node}");
+        assert!(!site.scripts(node).contains("a secret"), "{node}");
+        let logs = site.at("logs").join(format!("{node}.log"));
+        let log = fs::read_to_string(logs).expect("log");
+        assert!(!log.contains("a secret"), "{node}");
+    }
+    let (results, _) = site.push();
+    assert_eq!(results[0], Ok(Done::Already));
+    let asked = "enrol --yes";
+    assert_eq!(site.scripts("fresh").matches(asked).count(), 1);
 }
