@@ -443,6 +443,21 @@ async fn an_identity_that_is_shown_by_another_machine_is_told() {
     inventory.clock.advance(90);
     one.node.report(&inventory, &stolen).await.expect("answer");
     assert_eq!(open(&inventory, node).await.len(), 1);
+    // So it does when it asks for the next certificate, or to join with that key.
+    assert!(inventory.store.accept_identity(node).await.is_ok());
+    let mut copy = Machine::number(2);
+    copy.key = KeyPair::from_pem(&one.machine.key.serialize_pem()).expect("key");
+    let (status, value) = one.node.renew(&inventory, &copy).await;
+    assert_eq!(
+        (status, &value["type"]),
+        (403, &json!("urn:cupel:identity-mismatch"))
+    );
+    assert_eq!(codes(&inventory, node).await, ["node.identity-elsewhere"]);
+    assert!(inventory.store.accept_identity(node).await.is_ok());
+    assert_eq!(codes(&inventory, node).await, [""; 0]);
+    let token = join(&inventory, "copied", 1, Bound::Any).await;
+    refused(&inventory, &token, &copy, 403, "key-of-another-node").await;
+    assert_eq!(codes(&inventory, node).await, ["node.identity-elsewhere"]);
     // That machine gets an identity of its own: it is settled.
     machine::Node::enrol(&inventory, &Machine::number(2)).await;
     assert_eq!(codes(&inventory, node).await, [""; 0]);
@@ -536,7 +551,7 @@ async fn two_running_machines_with_one_id_are_told_until_one_is_left() {
         let report = who.heartbeat(Verdict::Healthy);
         inventory.take(&report).await;
     };
-    for _ in 0..3 {
+    for _ in 0..5 {
         inventory.clock.advance(30);
         one.uptime += 60.0;
         beat(&mut one).await;
@@ -572,4 +587,34 @@ async fn two_running_machines_with_one_id_are_told_until_one_is_left() {
         inventory.ok(&format!("/v1/nodes/{node}")).await["verdict"],
         "healthy"
     );
+}
+
+#[tokio::test]
+async fn what_waited_on_one_machine_is_never_two() {
+    let inventory = Inventory::start().await;
+    let mut before = support::Node::number(&inventory.clock, 1);
+    inventory.take(&before.full()).await;
+    // The network is away; the node reports into its spool, once a minute, and boots.
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        inventory.clock.advance(60);
+        before.uptime += 60.0;
+        waiting.push(before.heartbeat(Verdict::Healthy));
+    }
+    inventory.clock.advance(90);
+    let mut after = before.clone();
+    after.boot = "22222222-0000-4000-8000-000000000002".to_owned();
+    after.uptime = 30.0;
+    inventory.take(&after.full()).await;
+    // What waited comes as slowly as it was made, between reports of the boot that runs.
+    for report in waiting {
+        inventory.clock.advance(30);
+        inventory.take(&report).await;
+        inventory.clock.advance(30);
+        after.uptime += 60.0;
+        inventory.take(&after.heartbeat(Verdict::Healthy)).await;
+    }
+    let record = inventory.ok(&format!("/v1/nodes/{}", after.id())).await;
+    assert_eq!(record["boot"], after.boot);
+    assert_eq!(codes(&inventory, &after.id()).await, [""; 0]);
 }

@@ -4,10 +4,13 @@
 //! - A certificate is answered after it is on the disk; asking again gives the same one.
 //! - Each refusal says what to do, and is in the log with the node that was refused.
 
+use std::net::SocketAddr;
+
 use axum::Extension;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap};
+use axum::http::request::Parts;
 use axum::response::Response;
 use cupel_model::SCHEMA_VERSION;
 use cupel_model::enrolment::{Enrolment, EnrolmentRequest, HardwareIdentity};
@@ -17,7 +20,7 @@ use super::problem::{Mistake, Problem, chain};
 use super::{App, answer, body, guard};
 use crate::authority::{Authority, AuthorityError, NodeKey};
 use crate::name;
-use crate::store::{Asked, Enrolled, Identity, JoinRefusal, JoinToken, Renewed};
+use crate::store::{Asked, Enrolled, Identity, JoinRefusal, JoinToken, RenewalRefusal, Renewed};
 
 /// A refusal of a join token as a problem.
 pub fn refused(why: &JoinRefusal) -> Problem {
@@ -128,6 +131,17 @@ fn given(authority: &Authority, identity: Identity) -> Result<Response, Problem>
     Ok(response)
 }
 
+/// Where the request comes from.
+fn address(parts: &Parts) -> Option<String> {
+    let from = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+    from.map(|ConnectInfo(address)| address.ip().to_string())
+}
+
+/// Notes that a machine that calls itself `by` has the key of another node.
+async fn copied(app: &App, owner: &str, by: &str, address: Option<String>) -> Result<(), Problem> {
+    Ok(app.store().elsewhere(owner, by, address.as_deref()).await?)
+}
+
 /// Gives a node an identity by a join token.
 pub async fn post(
     State(app): State<App>,
@@ -152,6 +166,9 @@ pub async fn post(
         Enrolled::Again(identity) => given(&authority, *identity),
         Enrolled::Refused(why) => {
             tracing::warn!(node = asked.node, token = token.name, "may not join: {why}");
+            if let JoinRefusal::KeyOf(owner) = &why {
+                copied(&app, owner, &asked.node, address(&parts)).await?;
+            }
             Err(refused(&why))
         }
     }
@@ -180,6 +197,9 @@ pub async fn renew(
         Renewed::Refused(why) => {
             let node = &shown.identity.node;
             tracing::warn!(node, "the identity is not renewed: {why}");
+            if let RenewalRefusal::OtherNode(owner) = &why {
+                copied(&app, owner, &asked.node, address(&parts)).await?;
+            }
             Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 why.word(),

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::{Context, Head, write_history};
-use crate::boots::{Witness, both_run, supersedes};
+use crate::boots::{Heard, Witness, both_run, supersedes};
 use crate::ingest::{Incoming, Kind};
 use crate::record::Happened;
 use crate::store::Error;
@@ -52,6 +52,7 @@ pub async fn new_boot(
 
 struct Boot {
     key: i64,
+    first_received: i64,
     sequence: i64,
     witness: Witness,
     floors: [i64; 2],
@@ -63,7 +64,8 @@ async fn known_boot(
     boot: &str,
 ) -> Result<Option<Boot>, Error> {
     let row = sqlx::query(
-        "SELECT key, sequence, made_at, received_at, uptime, floor_heartbeats, floor_others
+        "SELECT key, first_received, sequence, made_at, received_at, uptime, floor_heartbeats,
+            floor_others
          FROM boots WHERE node_key = ?1 AND boot = ?2",
     )
     .bind(node_key)
@@ -73,6 +75,7 @@ async fn known_boot(
     row.map(|row| {
         Ok(Boot {
             key: row.int("key")?,
+            first_received: row.int("first_received")?,
             sequence: row.int("sequence")?,
             witness: Witness {
                 made_at: row.int("made_at")?,
@@ -210,15 +213,18 @@ pub async fn place<'a>(
     let goes_on = boot.is_none() || before.is_some();
     if other_boot && goes_on && !context.forgotten {
         let report_shows = witness(report, now);
-        if let Some(before) = before
-            && both_run(
-                report_shows,
-                before,
-                head.witness,
-                first_received(c, head.boot_key).await?,
-            )
-        {
-            *twin = Some(head.boot.clone());
+        if let (Some(boot), Some(before)) = (&boot, before) {
+            let heard = Heard {
+                first_received: boot.first_received,
+                newest: before,
+            };
+            let current = Heard {
+                first_received: first_received(c, head.boot_key).await?,
+                newest: head.witness,
+            };
+            if both_run(report_shows, heard, current) {
+                *twin = Some(head.boot.clone());
+            }
         }
         if supersedes(report_shows, before, head.witness) {
             change_boot(c, head, &context).await?;
