@@ -2,9 +2,9 @@
 
 use cupel_inventory::auth::TokenText;
 use cupel_inventory::store::{Bound, NewJoin};
-use cupel_model::SCHEMA_VERSION;
 use cupel_model::enrolment::{Enrolment, EnrolmentRequest, HardwareIdentity, KeyProtection};
 use cupel_model::wire::Report;
+use cupel_model::{SCHEMA_VERSION, Verdict};
 use rcgen::{CertificateParams, KeyPair};
 use reqwest::Method;
 use serde_json::Value;
@@ -160,5 +160,46 @@ impl Node {
         self.post(inventory, "/v1/enrolments/renewal", body)
             .await
             .expect("answer")
+    }
+}
+
+/// A node's life over TLS: what it tells, and by which identity.
+pub struct Life {
+    pub machine: Machine,
+    pub told: support::Node,
+    pub node: Node,
+}
+
+impl Life {
+    pub async fn begin(inventory: &Inventory, number: u32) -> Self {
+        let machine = Machine::number(number);
+        let mut told = support::Node::number(&inventory.clock, number);
+        told.snapshot.node.board_serial = format!("BRD{number:04}").into();
+        let node = Node::enrol(inventory, &machine).await;
+        let mut life = Self {
+            machine,
+            told,
+            node,
+        };
+        let report = life.told.full();
+        assert_eq!(life.report(inventory, &report).await, 200);
+        life
+    }
+
+    /// Status of the answer to a report.
+    pub async fn report(&self, inventory: &Inventory, report: &Report) -> u16 {
+        let answer = self.node.report(inventory, report).await;
+        answer.expect("answer").0
+    }
+
+    /// Status and type of the answer to a heartbeat.
+    pub async fn heartbeat(&mut self, inventory: &Inventory) -> (u16, String) {
+        let report = self.told.heartbeat(Verdict::Healthy);
+        let answer = self.node.report(inventory, &report).await;
+        let (status, value) = answer.expect("answer");
+        (
+            status,
+            value["type"].as_str().unwrap_or_default().to_owned(),
+        )
     }
 }
