@@ -268,6 +268,16 @@ async fn a_certificate_is_renewed_in_time_and_refused_after_it() {
         .report(&inventory, &report)
         .await
         .expect_err("handshake");
+    let refused = "cupel_inventory_refused_certificates_total 1\n";
+    let began = std::time::Instant::now();
+    loop {
+        let (_, metrics) = inventory.get("/metrics").await;
+        if metrics.as_str().expect("text").contains(refused) {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{metrics}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let (status, value) = renewed.report(&inventory, &report).await.expect("answer");
     assert_eq!(status, 200, "{value}");
     inventory.clock.advance(1801);

@@ -62,6 +62,7 @@ type Labels = (&'static str, String);
 pub struct Metrics {
     reports: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     answers: Mutex<BTreeMap<Labels, u64>>,
+    refused_certificates: AtomicU64,
     report_seconds: Histogram,
 }
 
@@ -80,6 +81,12 @@ impl Metrics {
             let key = (operation, status.as_u16().to_string());
             *answers.entry(key).or_default() += 1;
         }
+    }
+
+    /// Counts a connection that ended because the client's certificate was not good. Gives how many
+    /// that makes.
+    pub fn refused_certificate(&self) -> u64 {
+        self.refused_certificates.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// All of it, and the store's figures, as Prometheus reads it.
@@ -119,6 +126,16 @@ impl Metrics {
                 );
             }
         }
+        page.head(
+            "cupel_inventory_refused_certificates_total",
+            "counter",
+            "Connections that ended because the client's certificate was not good.",
+        );
+        let refused = self.refused_certificates.load(Ordering::Relaxed);
+        let _ = writeln!(
+            page.0,
+            "cupel_inventory_refused_certificates_total {refused}"
+        );
         page.one(
             "cupel_inventory_event_listeners",
             "Listeners to the stream of changes.",

@@ -205,6 +205,19 @@ pub struct Server {
     tls: Option<Secured>,
 }
 
+/// Tells of a client whose certificate was not good: a node that was off for longer than its
+/// certificate lasts tells nobody else. Of many one in a hundred is told.
+fn not_accepted(app: &App, from: Option<&SocketAddr>, error: &io::Error) {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    if let Some(rustls::Error::InvalidCertificate(why)) = inner {
+        let count = app.metrics().refused_certificate();
+        if count <= 100 || count.is_multiple_of(100) {
+            let address = from.map(|from| from.ip().to_string());
+            tracing::warn!(address, count, "a client's certificate is not good: {why}");
+        }
+    }
+}
+
 /// Makes the inventory's own certificate anew in time, until the server ends.
 async fn keep_good(app: App, secured: Secured) {
     let mut ending = app.0.ending.subscribe();
@@ -258,7 +271,10 @@ impl Bound {
             .http1()
             .header_read_timeout(limits.head_deadline)
             .max_buf_size(64 << 10);
-        let server = server.first_request_timeout(limits.head_deadline);
+        let told = app.clone();
+        let server = server
+            .first_request_timeout(limits.head_deadline)
+            .accept_error_handler(move |from, error| not_accepted(&told, from, error));
         let tls = self.tls.clone();
         let serving = match &self.tls {
             Some(secured) => {
