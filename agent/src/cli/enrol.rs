@@ -18,8 +18,8 @@ use crate::status::{Identity, IdentityState};
 #[command(after_help = "\
 JOINFILE is what 'cupel-inventory join create' wrote. The node makes a key, which never leaves it,
 and gets a certificate for it. From then on the service reports with that, and renews it by itself;
-no token and no [inventory] url is needed. Cut short anywhere, run it again. A node that has a good
-identity keeps it.
+no token and no [inventory] url is needed. Cut short anywhere, run it again. A node whose identity
+the inventory takes keeps it.
 
 Examples:
   cupel enrol rack7.join --dry-run       what would be done
@@ -42,7 +42,7 @@ pub struct Args {
     /// How the key is kept
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     seal: Seal,
-    /// Make a new key, although there is a good identity
+    /// Make a new key, although there is a good identity, or one that was begun
     #[arg(long)]
     anew: bool,
     /// Show the identity of this node, and do nothing

@@ -9,8 +9,8 @@ use crate::service;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 It reads each source at its own cadence, follows the kernel log, keeps what it finds over restarts,
-and reports to the inventory where one is configured ([inventory] url). It changes nothing on the
-machine. systemd is told when it is ready, how it goes, and that it is alive.
+and reports to the inventory that is configured ([inventory] url) or enrolled this node (cupel
+enrol). It changes nothing on the machine. systemd is told when it is ready, how it goes, and that it is alive.
 
   cupel status                   what it says
   cupel events --follow          what happens

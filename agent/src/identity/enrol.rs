@@ -12,11 +12,11 @@ use anyhow::Context as _;
 use cupel_model::enrolment::{JoinFile, KeyProtection};
 use cupel_reporting::{
     EnrolError, IdentityDirectory, IdentityDocument, Key, KeyFile, Lock, enrol, is_same_inventory,
-    parse_join,
+    parse_join, renew,
 };
 
 use super::seal::{Sealer, opened};
-use super::{Found, Seal, Who, open};
+use super::{Found, Seal, Usable, Who, open};
 use crate::config::Origin;
 use crate::context::Context;
 use crate::exit::Refused;
@@ -98,9 +98,8 @@ pub fn plan(context: &Context, path: &Path, seal: Seal, anew: bool) -> anyhow::R
     let replaces = match found {
         Found::None => None,
         Found::Usable(usable) => {
-            let is_good = usable.document.is_of(&join.inventory)
-                && cupel_hardware::clock::now() < usable.document.not_after;
-            if is_good && !anew && pending.is_none() {
+            let is_kept = !anew && pending.is_none() && usable.document.is_of(&join.inventory);
+            if is_kept && is_taken(&usable, &who, settings.inventory.ca_file.value.as_deref())? {
                 return Ok(Todo::Nothing(Box::new(usable.document)));
             }
             Some(usable.document)
@@ -109,11 +108,12 @@ pub fn plan(context: &Context, path: &Path, seal: Seal, anew: bool) -> anyhow::R
     };
     // A key that was shown already is the one that the token was spent on.
     let resumed = pending.filter(|(name, key)| {
-        let wanted = match seal {
-            Seal::Auto => true,
-            Seal::Tpm => key.protection == KeyProtection::Tpm,
-            Seal::None => key.protection == KeyProtection::File,
-        };
+        let wanted = !anew
+            && match seal {
+                Seal::Auto => true,
+                Seal::Tpm => key.protection == KeyProtection::Tpm,
+                Seal::None => key.protection == KeyProtection::File,
+            };
         wanted && opened(&context.root, &directory.path().join(name), key).is_ok()
     });
     let (protection, unsealed) = match (&resumed, seal) {
@@ -137,6 +137,29 @@ pub fn plan(context: &Context, path: &Path, seal: Seal, anew: bool) -> anyhow::R
         directory: state_directory,
         ca_file: settings.inventory.ca_file.value,
     })))
+}
+
+/// Whether the inventory takes an identity: it is asked for the next one, which before its time is
+/// the same. Where it gives no answer, time decides.
+fn is_taken(usable: &Usable, who: &Who, ca_file: Option<&Path>) -> anyhow::Result<bool> {
+    let document = &usable.document;
+    let request = who.request(&usable.shown.key, document.key_protection)?;
+    Ok(
+        match renew(&document.inventory, &usable.shown, ca_file, &request) {
+            Ok(_) => true,
+            Err(EnrolError::Refused(why)) => {
+                note(&format!(
+                    "the identity of this node is not taken: {}",
+                    printable(&why)
+                ));
+                false
+            }
+            Err(error) => {
+                tracing::info!("it is not known whether the identity is taken: {error}");
+                cupel_hardware::clock::now() < document.not_after
+            }
+        },
+    )
 }
 
 impl Plan {
@@ -221,7 +244,13 @@ impl Plan {
                 if self.resumed.is_none() {
                     directory.forget_pending(&lock)?;
                 }
-                return Err(Refused(why)).context("the inventory gives no identity");
+                return Err(Refused(why)).context(match self.resumed {
+                    None => "the inventory gives no identity",
+                    Some(_) => {
+                        "the inventory gives no identity for the key of the enrolment that was cut \
+                         short (--anew makes another)"
+                    }
+                });
             }
             Err(error) => {
                 return Err(error).context(

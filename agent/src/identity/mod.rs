@@ -10,6 +10,8 @@
 
 pub mod enrol;
 mod seal;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

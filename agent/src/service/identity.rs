@@ -30,9 +30,6 @@ use crate::status::Identity;
 /// How often what is told is looked at again: the clock may be set, time may be over.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// How often an identity that cannot be used is tried again.
-const AGAIN: Duration = Duration::from_secs(600);
-
 /// Configurations that wait for the keeper.
 const WAITING: usize = 16;
 
@@ -89,6 +86,8 @@ struct Keeper {
 
 impl Keeper {
     fn keep(mut self, messages: &Receiver<Settings>) {
+        // A TPM may be busy: what cannot be opened is tried again.
+        let mut opening = Backoff::default();
         loop {
             let who = Who::is_here(&self.root);
             let found = open(&self.root, &self.state_directory, who.as_ref());
@@ -96,8 +95,11 @@ impl Keeper {
             self.tell(&found, who.as_ref().ok());
             let mut backoff = Backoff::default();
             let mut due = match &found {
-                Found::Usable(usable) => Some(usable.document.renewal_due()),
-                Found::Unusable { .. } => Some(after(AGAIN)),
+                Found::Usable(usable) => {
+                    opening.reset();
+                    Some(usable.document.renewal_due())
+                }
+                Found::Unusable { .. } => Some(after(opening.after(None))),
                 Found::None => None,
             };
             loop {

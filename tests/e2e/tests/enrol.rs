@@ -279,6 +279,93 @@ fn from_nothing_a_node_joins_reports_and_renews_by_itself() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn revoked_it_is_told_and_the_next_join_file_ends_that() -> Result<()> {
+    let directory = scratch()?;
+    let inventory = Inventory::start(directory.path(), &[])?;
+    let (mut node, id) = node(directory.path())?;
+    let join = inventory.join("first", 1, inventory.address)?;
+    let (code, said) = node.cupel(&["enrol", &join, "--yes"])?;
+    ensure!(code == 0, "{said}");
+    node.start()?;
+    let delivered = |status: &Value| status["inventory"]["state"] == "delivered";
+    node.wait_for("reports with the identity", LIMIT, delivered)?;
+    inventory.run(&["identity", "revoke", &id])?;
+    node.wait_for("a revoked identity to be told", LIMIT, |status| {
+        let why = status["inventory"]["last_error"].as_str();
+        why.is_some_and(|why| why.contains("was revoked"))
+    })?;
+
+    let root = node.rack.root().to_owned();
+    let old = document(&root)?;
+    let join = inventory.join("second", 1, inventory.address)?;
+    let (code, said) = node.cupel(&["enrol", &join, "--yes"])?;
+    ensure!(code == 0, "{said}");
+    let new = document(&root)?;
+    ensure!(
+        new["key"] != old["key"],
+        "a key that was revoked was used again"
+    );
+    node.wait_for("reports with the new identity", LIMIT, |status| {
+        delivered(status) && status["identity"]["not_after"] == new["not_after"]
+    })?;
+    ensure!(inventory.used("second")? == 1);
+    node.stop()?;
+    Ok(())
+}
+
+#[test]
+fn with_the_identity_of_another_node_the_token_is_used_and_that_is_told() -> Result<()> {
+    let directory = scratch()?;
+    let inventory = Inventory::start(directory.path(), &[])?;
+    let (mut node, id) = node(directory.path())?;
+    let join = inventory.join("other", 1, inventory.address)?;
+    let other = directory.path().join("other");
+    let other_root = bare(&other, "4c4c4544-0042-4810-8058-b8c04f4a4b4c")?;
+    let args = ["enrol", &join, "--yes", "--root", &other_root];
+    let (code, _, told) = ran("cupel", &args, &[], directory.path())?;
+    ensure!(code == 0, "{told}");
+    let to = node.rack.root().join("var/lib/cupel/identity");
+    fs::create_dir_all(&to)?;
+    for entry in fs::read_dir(other.join("var/lib/cupel/identity"))? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+
+    // Without a token nothing is reported, and that is said.
+    node.start()?;
+    let foreign = |status: &Value| {
+        let why = status["identity"]["why"].as_str().unwrap_or_default();
+        status["identity"]["state"] == "other-node" && why.contains(&id)
+    };
+    node.wait_for("an identity that is not used", LIMIT, |status| {
+        let why = status["inventory"]["last_error"].as_str();
+        foreign(status) && why.is_some_and(|why| why.contains("cannot be used"))
+    })?;
+    ensure!(inventory.node(&id)?.is_none(), "it reported all the same");
+    node.stop()?;
+
+    let token = inventory.run(&["token", "create", "nodes", "--scope", "report"])?;
+    let token = token.split_whitespace().last().context("a token")?;
+    let authority = data(directory.path()) + "/authority.pem";
+    node.configure(&NodeOptions {
+        inventory: Some(format!("https://{}", inventory.address)),
+        token: token.to_owned(),
+        ca_file: Some(authority),
+        ..NodeOptions::default()
+    })?;
+    node.start()?;
+    node.wait_for("reports with the token", LIMIT, |status| {
+        foreign(status) && status["inventory"]["state"] == "delivered"
+    })?;
+    ensure!(
+        inventory.node(&id)?.is_some(),
+        "the inventory does not know it"
+    );
+    node.stop()?;
+    Ok(())
+}
+
 /// What a proxy does with what goes by.
 #[derive(Clone, Copy)]
 #[repr(u8)]

@@ -20,6 +20,8 @@ pub struct NodeOptions {
     pub inventory: Option<String>,
     /// The token for it.
     pub token: String,
+    /// File of the certificates that it is trusted by.
+    pub ca_file: Option<String>,
     /// Address of its HTTP, or `off`.
     pub listen: String,
     /// Seconds between two readings of every source, instead of its own cadences.
@@ -41,6 +43,7 @@ impl Default for NodeOptions {
         Self {
             inventory: None,
             token: String::new(),
+            ca_file: None,
             listen: "off".to_owned(),
             every: Some(1.0),
             heartbeat: 2.0,
@@ -132,6 +135,9 @@ impl Node {
                 "[inventory]\nurl = {url:?}\nheartbeat_seconds = {:?}\n",
                 options.heartbeat
             ));
+            if let Some(file) = &options.ca_file {
+                text.push_str(&format!("ca_file = {file:?}\n"));
+            }
         }
         let new = etc.join("node.toml.new");
         fs::write(&new, text)?;

@@ -1,0 +1,164 @@
+//! What is made of an identity: on another node, for another inventory, damaged, over.
+
+use std::fs;
+use std::path::Path;
+
+use cupel_model::enrolment::{Enrolment, KeyProtection};
+use cupel_reporting::KeyFile;
+
+use super::*;
+
+const NODE: &str = "4c4c4544-0051-3010-8052-b4c04f4d5933";
+const URL: &str = "https://inventory.example:8470";
+
+fn time(text: &str) -> Timestamp {
+    text.parse().expect("time")
+}
+
+/// A machine that is an id and a main board.
+fn machine(directory: &Path, id: &str, board: &str) -> Root {
+    let dmi = directory.join("sys/class/dmi/id");
+    fs::create_dir_all(&dmi).expect("mkdir");
+    fs::write(dmi.join("product_uuid"), id).expect("write");
+    fs::write(dmi.join("board_serial"), board).expect("write");
+    Root::at(directory).expect("root")
+}
+
+/// Gives the machine an identity, whose certificate is for `key`.
+fn enrolled(root: &Root, state: &Path, key: &Key, kept: &KeyFile) -> IdentityDocument {
+    let pair = rcgen::KeyPair::from_pem(key.pem()).expect("pair");
+    let params = rcgen::CertificateParams::new(Vec::new()).expect("params");
+    let certificate = params.self_signed(&pair).expect("certificate").pem();
+    let directory = IdentityDirectory::in_state(state);
+    let lock = directory.lock(std::time::Duration::ZERO).expect("lock");
+    let name = directory.keep(&lock, kept).expect("keep");
+    let who = Who::is_here(root).expect("id");
+    let answer = Enrolment {
+        schema_version: 1,
+        node: who.node,
+        authority: certificate.clone(),
+        certificate,
+        not_before: time("2026-01-01T00:00:00Z"),
+        not_after: time("2026-01-31T00:00:00Z"),
+        renew_after: time("2026-01-21T00:00:00Z"),
+    };
+    let document = IdentityDocument::new(answer, URL, who.hardware, kept.protection, &name);
+    directory.commit(&lock, &document).expect("commit");
+    document
+}
+
+fn plain(key: &Key) -> KeyFile {
+    KeyFile {
+        protection: KeyProtection::File,
+        bytes: key.pem().as_bytes().to_vec(),
+    }
+}
+
+/// What is found beneath a root, and told of it.
+fn told(root: &Root, state: &Path, url: &str, now: &str) -> (Found, Option<Identity>) {
+    let who = Who::is_here(root);
+    let found = open(root, state, who.as_ref());
+    let status = found.status(who.as_ref().ok(), Some(url), time(now));
+    (found, status)
+}
+
+fn state_of(status: &Option<Identity>) -> (IdentityState, &str) {
+    let status = status.as_ref().expect("an identity");
+    (status.state, status.why.as_deref().unwrap_or_default())
+}
+
+#[test]
+fn it_is_used_where_and_while_it_is_good() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (root, state) = (
+        machine(directory.path(), NODE, "CN1"),
+        directory.path().join("state"),
+    );
+    let (found, status) = told(&root, &state, URL, "2026-01-02T00:00:00Z");
+    assert!(matches!(found, Found::None) && status.is_none());
+    assert_eq!(inventory(&state), None);
+
+    let key = Key::generate().expect("key");
+    enrolled(&root, &state, &key, &plain(&key));
+    assert_eq!(inventory(&state).as_deref(), Some(URL));
+    let (found, status) = told(&root, &state, URL, "2026-01-02T00:00:00Z");
+    assert_eq!(state_of(&status), (IdentityState::Good, ""));
+    assert!(found.usable_with(URL).is_some());
+    let shown = format!("{found:?} {status:?}");
+    assert!(!shown.contains("PRIVATE"), "{shown}");
+
+    // Another clock is perhaps wrong: it is shown all the same, and the inventory decides.
+    let (found, status) = told(&root, &state, URL, "2026-02-02T00:00:00Z");
+    assert_eq!(state_of(&status).0, IdentityState::Expired);
+    assert!(found.usable_with(URL).is_some());
+
+    let elsewhere = "https://other.example";
+    let (found, status) = told(&root, &state, elsewhere, "2026-01-02T00:00:00Z");
+    let (is, why) = state_of(&status);
+    assert_eq!(is, IdentityState::OtherInventory);
+    assert!(why.contains("inventory.url is other.example"), "{why}");
+    assert!(found.usable_with(elsewhere).is_none());
+}
+
+#[test]
+fn another_board_is_told_and_another_node_does_not_use_it() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (root, state) = (
+        machine(directory.path(), NODE, "CN1"),
+        directory.path().join("state"),
+    );
+    let key = Key::generate().expect("key");
+    enrolled(&root, &state, &key, &plain(&key));
+    let root = machine(directory.path(), NODE, "CN2");
+    let (found, status) = told(&root, &state, URL, "2026-01-02T00:00:00Z");
+    let (is, why) = state_of(&status);
+    assert_eq!(is, IdentityState::Good);
+    assert!(why.contains("the main board is another one"), "{why}");
+    assert!(found.usable_with(URL).is_some());
+
+    let other = NODE.replace("4c4c", "5c5c");
+    let root = machine(directory.path(), &other, "CN2");
+    let (found, status) = told(&root, &state, URL, "2026-01-02T00:00:00Z");
+    let (is, why) = state_of(&status);
+    assert_eq!(is, IdentityState::OtherNode);
+    assert!(why.contains(NODE) && why.contains(&other), "{why}");
+    assert!(found.usable_with(URL).is_none());
+}
+
+#[test]
+fn what_is_damaged_or_sealed_elsewhere_costs_the_identity_alone() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (root, state) = (
+        machine(directory.path(), NODE, "CN1"),
+        directory.path().join("state"),
+    );
+    let (key, other) = (Key::generate().expect("key"), Key::generate().expect("key"));
+    let sealed = KeyFile {
+        protection: KeyProtection::Tpm,
+        bytes: b"sealed".to_vec(),
+    };
+    let broken = KeyFile {
+        protection: KeyProtection::File,
+        bytes: b"half a k".to_vec(),
+    };
+    for (kept, is, word) in [
+        (plain(&other), IdentityState::Damaged, "for another key"),
+        (broken, IdentityState::Damaged, "no private key"),
+        (sealed, IdentityState::Sealed, "cleared"),
+    ] {
+        enrolled(&root, &state, &key, &kept);
+        let (found, status) = told(&root, &state, URL, "2026-01-02T00:00:00Z");
+        let (told, why) = state_of(&status);
+        assert_eq!(told, is, "{why}");
+        assert!(why.contains(word) && why.contains("enrol anew"), "{why}");
+        assert!(found.usable_with(URL).is_none());
+        assert_eq!(status.expect("status").node.as_deref(), Some(NODE));
+    }
+    let path = state.join("identity/identity.json");
+    fs::write(&path, "{").expect("write");
+    let (_, status) = told(&root, &state, URL, "2026-01-02T00:00:00Z");
+    let (told, why) = state_of(&status);
+    assert_eq!(told, IdentityState::Damaged);
+    assert!(why.contains("identity.json:1: EOF"), "{why}");
+    assert_eq!(inventory(&state), None);
+}
