@@ -358,3 +358,87 @@ async fn what_was_revoked_or_superseded_is_refused_in_two_seconds() {
         .collect();
     assert_eq!(steps, ["revoked", "enrolled", "enrolled"]);
 }
+
+#[tokio::test]
+async fn of_many_that_ask_at_once_as_many_join_as_may() {
+    let inventory = Inventory::start().await;
+    let token = join(&inventory, "three", 3, Bound::Any).await;
+    let machines: Vec<_> = (1..=12).map(Machine::number).collect();
+    let asked = machines.iter().map(|machine| {
+        let (inventory, token, asks) = (&inventory, &token, machine.asks());
+        async move { enrol(inventory, token, &asks).await.0 }
+    });
+    let mut answers = futures_util::future::join_all(asked).await;
+    answers.sort_unstable();
+    assert_eq!(answers[..4], [201, 201, 201, 403]);
+    assert_eq!(answers[11], 403);
+    let identities = inventory.store.identities().await.expect("identities");
+    assert_eq!(identities.len(), 3);
+}
+
+#[tokio::test]
+async fn bodies_that_are_no_enrolment_are_refused_and_cost_no_use() {
+    let inventory = Inventory::start().await;
+    let token = join(&inventory, "one", 1, Bound::Any).await;
+    let machine = Machine::number(1);
+    let whole = serde_json::to_vec(&machine.asks()).expect("json");
+    let with = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut value = serde_json::to_value(machine.asks()).expect("json");
+        change(&mut value);
+        serde_json::to_vec(&value).expect("json")
+    };
+    let cases: Vec<(&str, Vec<u8>, u16)> = vec![
+        ("text/plain", whole.clone(), 415),
+        ("application/json", Vec::new(), 400),
+        ("application/json", whole[..whole.len() / 2].to_vec(), 400),
+        ("application/json", b"[".repeat(60_000), 400),
+        ("application/json", vec![b' '; 4 << 20], 413),
+        (
+            "application/json",
+            with(&|value| value["node"] = json!(7)),
+            400,
+        ),
+        (
+            "application/json",
+            with(&|value| value["node"] = json!("../../etc/x")),
+            400,
+        ),
+        (
+            "application/json",
+            with(&|value| value["key_protection"] = json!("spell")),
+            400,
+        ),
+        (
+            "application/json",
+            with(&|value| value["request"] = json!("\u{0}")),
+            400,
+        ),
+        (
+            "application/json",
+            with(&|value| value["request"] = json!("A".repeat(20_000))),
+            400,
+        ),
+    ];
+    for (kind, body, want) in cases {
+        let start: String = String::from_utf8_lossy(&body).chars().take(60).collect();
+        let response = inventory
+            .request(Method::POST, "/v1/enrolments")
+            .bearer_auth(&token)
+            .header("content-type", kind)
+            .body(body)
+            .send()
+            .await
+            .expect("answer");
+        let (status, problem) = support::json(response).await;
+        assert_eq!(status, want, "{start}: {problem}");
+        assert!(problem["detail"].is_string(), "{problem}");
+    }
+    // Serial numbers that name nothing are not kept, and hurt nobody.
+    let mut placeholders = Machine::number(1);
+    placeholders.hardware.board_serial = Some("Default string".to_owned());
+    placeholders.hardware.serial = Some("\u{7}".repeat(9));
+    enrolled(&inventory, &token, &placeholders).await;
+    let identities = inventory.store.identities().await.expect("identities");
+    assert_eq!(identities[0].hardware.board_serial, None);
+    assert_eq!(identities[0].hardware.serial, None);
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::exit::{Exit, Refused};
 use super::{GlobalArgs, open, output};
+use crate::authority::{CERTIFICATE_FILE, KEY_FILE};
 
 /// Options of `backup`.
 #[derive(Debug, clap::Args)]
@@ -23,5 +24,12 @@ pub async fn run(args: &Args, global: &GlobalArgs) -> anyhow::Result<Exit> {
     store.backup(&args.to).await?;
     let size = std::fs::metadata(&args.to)?.len();
     output::note(&format!("{} bytes in {}", size, args.to.display()));
+    if global.data.join(KEY_FILE).exists() {
+        output::note(&format!(
+            "Keep {KEY_FILE} and {CERTIFICATE_FILE} of {} with it: without them every node must be \
+             enrolled anew.",
+            global.data.display()
+        ));
+    }
     Ok(Exit::Fine)
 }
