@@ -47,6 +47,10 @@ pub struct Options {
     /// Seconds that the overhead job measures; 7200 shows whether it is flat
     #[arg(long, default_value_t = 60)]
     scrape_for: u64,
+    /// The program that the overhead job measures, e.g. the one in target/dist;
+    /// the release build without
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Run again what has passed for this commit
     #[arg(long)]
     again: bool,
@@ -139,10 +143,12 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
         soak.take("ingest, 12500 nodes", || fleet::ingest(workspace))?;
     }
     if wanted(Kind::Overhead) {
-        let (every, time) = (options.scrape_every, options.scrape_for);
-        soak.take(&format!("overhead, every {every} s for {time} s"), || {
-            overhead::measure(workspace, every, Duration::from_secs(time))
-        })?;
+        let plan = overhead::Plan {
+            every: options.scrape_every,
+            time: Duration::from_secs(options.scrape_for),
+            program: options.program.clone(),
+        };
+        soak.take(&plan.to_string(), || overhead::measure(workspace, &plan))?;
     }
     if wanted(Kind::Drivers) {
         for suite in drivers::SUITES {

@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cupel_hardware::collect::Machine;
-use cupel_hardware::{clock, node};
+use cupel_hardware::{clock, node, own};
 use cupel_model::wire::{BringupStep, BringupSummary};
 use cupel_reporting::{Limits, Outbox, StartsAt};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -77,6 +77,9 @@ const AT_ONCE: usize = 64;
 
 /// How long `--once` may take.
 const ONCE: Duration = Duration::from_secs(120);
+
+/// By then the service does what it will do for years, and what the start needed is let go of.
+const STARTED: Duration = Duration::from_secs(60);
 
 /// How the service is run.
 #[derive(Clone, Debug, Default)]
@@ -182,6 +185,7 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
     let mut notifier = notify::Notifier::new(options.once);
     let began = Instant::now();
     let mut wait = Duration::ZERO;
+    let mut is_starting = true;
     let ended = 'run: loop {
         let mut next = queue.next(wait)?;
         let mut room = AT_ONCE;
@@ -216,6 +220,12 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
         notifier.tell(&engine);
         if options.once && (engine.all_told() || began.elapsed() > ONCE) {
             break "run --once";
+        }
+        if is_starting && engine.has_judged() && began.elapsed() > STARTED {
+            is_starting = false;
+            if let Err(error) = own::let_go_of_code() {
+                tracing::debug!("what the start needed stays in memory: {error}");
+            }
         }
         wait = wait.min(notifier.wait());
     };

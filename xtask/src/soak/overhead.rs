@@ -2,7 +2,10 @@
 //! the same cadence.
 //!
 //! # Invariants
-//! - Both are release builds, both are scraped over loopback, by the same client at the same moments.
+//! - All are release builds, all are scraped over loopback, by the same client at the same moments.
+//! - The exporter that the service is held against sees the same devices: it reads the /sys of the
+//!   simulated node, and the /proc of this machine, which is a whole one. A second exporter that
+//!   sees this machine alone, without adapters, is told beside it.
 //! - The service reads eight simulated GPUs and their adapters at its usual cadences; a shorter
 //!   interval than the usual shortens all of them alike.
 //! - Its GPU worker is counted with it.
@@ -10,7 +13,7 @@
 //! # What is absent
 //! The driver's own cost: the simulated one answers from memory.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -174,12 +177,12 @@ fn free_port() -> anyhow::Result<u16> {
 
 fn service(
     directory: &Path,
-    built: &Path,
+    program: &Path,
+    library: &Path,
     every: f64,
     port: u16,
 ) -> anyhow::Result<(Rack, Running)> {
-    let library = built.join("libcupel_fake_driver.so");
-    let rack = Rack::healthy(&Scenario::parse(NODE)?, directory, &library)?;
+    let rack = Rack::healthy(&Scenario::parse(NODE)?, directory, library)?;
     let etc = rack.root().join("etc/cupel");
     fs::create_dir_all(&etc)?;
     let mut text = format!("[service]\nlisten = \"127.0.0.1:{port}\"\n[service.every_seconds]\n");
@@ -192,19 +195,45 @@ fn service(
     }
     fs::write(etc.join("measured.toml"), text)?;
     let log = directory.join("service.log");
-    let program = built.join("cupel");
-    let running = Running::start(&program, &["run"], &rack.environment(), &log)?;
+    let running = Running::start(program, &["run"], &rack.environment(), &log)?;
     Ok((rack, running))
 }
 
-/// Measures for `time`, with a scrape of each every `every` seconds.
-pub fn measure(
-    workspace: &Workspace,
-    every: f64,
-    time: Duration,
-) -> anyhow::Result<(Outcome, String)> {
-    let exporter = PathBuf::from(EXPORTER);
-    if !exporter.is_file() {
+/// How it is measured.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Seconds between two scrapes.
+    pub every: f64,
+    /// For how long.
+    pub time: Duration,
+    /// The `cupel` that is measured; the release build when `None`.
+    pub program: Option<PathBuf>,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.program.as_ref().and_then(|path| path.file_name());
+        let of = name.map_or("release build", |name| name.to_str().unwrap_or("?"));
+        let time = self.time.as_secs();
+        write!(f, "overhead of {of}, every {} s for {time} s", self.every)
+    }
+}
+
+/// Runs the exporter; it reads the devices below `sys`.
+fn exporter(directory: &Path, name: &str, sys: &Path) -> anyhow::Result<Scraped> {
+    let port = free_port()?;
+    let args = [
+        format!("--web.listen-address=127.0.0.1:{port}"),
+        format!("--path.sysfs={}", sys.display()),
+    ];
+    let log = directory.join(format!("{name}.log"));
+    let process = Running::start(Path::new(EXPORTER), &args, &[], &log)?;
+    Scraped::new(process, port)
+}
+
+/// Measures.
+pub fn measure(workspace: &Workspace, plan: &Plan) -> anyhow::Result<(Outcome, String)> {
+    if !Path::new(EXPORTER).is_file() {
         let why = format!("no {EXPORTER} (apt-get install prometheus-node-exporter)");
         return Ok((Outcome::NotRun, why));
     }
@@ -216,60 +245,72 @@ pub fn measure(
         bail!("the release build failed; messages are above");
     }
     let built = workspace.target.join("release");
+    let program = plan.program.clone().unwrap_or_else(|| built.join("cupel"));
+    let library = built.join("libcupel_fake_driver.so");
     let directory = cupel_rack::scratch()?;
-    let ports = [free_port()?, free_port()?];
-    let (_rack, agent) = service(directory.path(), &built, every, ports[0])?;
-    let mut agent = Scraped::new(agent, ports[0])?;
-    let listen = format!("--web.listen-address=127.0.0.1:{}", ports[1]);
-    let log = directory.path().join("exporter.log");
-    let exporter = Running::start(&exporter, &[listen], &[], &log)?;
-    let mut exporter = Scraped::new(exporter, ports[1])?;
+    let port = free_port()?;
+    let (rack, agent) = service(directory.path(), &program, &library, plan.every, port)?;
+    let mut agent = Scraped::new(agent, port)?;
+    let mut beside = exporter(directory.path(), "beside", &rack.root().join("sys"))?;
+    let mut here = exporter(directory.path(), "here", Path::new("/sys"))?;
 
-    let interval = Duration::from_secs_f64(every);
-    let scrapes = time.as_secs_f64() / every;
+    let interval = Duration::from_secs_f64(plan.every);
+    let scrapes = plan.time.as_secs_f64() / plan.every;
     let mut next = Instant::now();
     let mut count = 0_u32;
     while f64::from(count) < scrapes + f64::from(WARM_UP) {
+        let all = [&mut agent, &mut beside, &mut here];
         if count == WARM_UP {
-            agent.begin()?;
-            exporter.begin()?;
+            for scraped in all {
+                scraped.begin()?;
+            }
         }
         next += interval;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
-        agent.scrape()?;
-        exporter.scrape()?;
-        agent.sample()?;
-        exporter.sample()?;
+        for scraped in [&mut agent, &mut beside, &mut here] {
+            scraped.scrape()?;
+            scraped.sample()?;
+        }
         count += 1;
     }
-    Ok(figures(&agent, &exporter, count - WARM_UP))
+    Ok(figures(&agent, &beside, &here, count - WARM_UP))
 }
 
-fn figures(agent: &Scraped, exporter: &Scraped, scrapes: u32) -> (Outcome, String) {
+fn figures(agent: &Scraped, beside: &Scraped, here: &Scraped, scrapes: u32) -> (Outcome, String) {
     let samples = agent.samples.len();
-    let (mine, theirs) = (agent.pss(0, samples), exporter.pss(0, samples));
-    let memory = mine / theirs.max(1.0);
-    let processor = number(agent.ticks()) / number(exporter.ticks().max(1));
+    let mine = agent.pss(0, samples);
+    let ratios = |other: &Scraped| {
+        let memory = mine / other.pss(0, samples).max(1.0);
+        let processor = number(agent.ticks()) / number(other.ticks().max(1));
+        (memory, processor)
+    };
     // A tick is 10 ms on every Linux that Cupel runs on.
-    let each = |ticks: u64| number(ticks) * 10.0 / f64::from(scrapes.max(1));
+    let each = |scraped: &Scraped| number(scraped.ticks()) * 10.0 / f64::from(scrapes.max(1));
+    let tell = |name: &str, other: &Scraped| {
+        let (memory, processor) = ratios(other);
+        format!(
+            "{name}: {:.1} MiB ({memory:.2} x), {:.1} ms ({processor:.2} x), {} bytes",
+            other.pss(0, samples) / 1024.0,
+            each(other),
+            other.bytes,
+        )
+    };
     let quarter = samples / 4;
     let (early, late) = (agent.pss(0, quarter), agent.pss(samples - quarter, samples));
     let anonymous = agent.samples.last().map_or(0, |cost| cost.anonymous);
+    let (memory, processor) = ratios(beside);
     let well = memory <= TARGET && processor <= TARGET;
     let figures = format!(
-        "{scrapes} scrapes: PSS {:.1} MiB of agent and worker ({:.1} MiB anonymous), {:.1} MiB of \
-         node-exporter, {memory:.2} x; processor {:.1} ms a scrape with readings, {:.1} ms of \
-         node-exporter, {processor:.2} x; first quarter {:.1} MiB, last quarter {:.1} MiB; {} and \
-         {} bytes of metrics",
+        "{scrapes} scrapes; agent and worker: PSS {:.1} MiB ({:.1} anonymous; first quarter {:.1}, \
+         last {:.1}), {:.1} ms of processor a scrape with readings, {} bytes of metrics; {}; {}",
         mine / 1024.0,
         number(anonymous) / 1024.0,
-        theirs / 1024.0,
-        each(agent.ticks()),
-        each(exporter.ticks()),
         early / 1024.0,
         late / 1024.0,
+        each(agent),
         agent.bytes,
-        exporter.bytes,
+        tell("node-exporter that sees the same devices", beside),
+        tell("node-exporter that sees this machine alone", here),
     );
     (
         if well {
