@@ -21,6 +21,13 @@ pub fn known() -> i64 {
 
 /// Brings the database to the newest schema.
 pub async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
+    take(connection, STEPS).await
+}
+
+async fn take(
+    connection: &mut SqliteConnection,
+    steps: &[(i64, &'static str, &'static str)],
+) -> Result<(), Error> {
     let before = version(connection).await?;
     if before > known() {
         return Err(Error::Newer {
@@ -28,7 +35,7 @@ pub async fn migrate(connection: &mut SqliteConnection) -> Result<(), Error> {
             known: known(),
         });
     }
-    let steps = STEPS
+    let steps = steps
         .iter()
         .map(|(version, name, sql)| {
             Migration::new(
@@ -118,5 +125,35 @@ mod tests {
             matches!(refused, Err(Error::Newer { found: 9999, .. })),
             "{refused:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn an_older_schema_is_brought_up_to_date_where_that_is_meant() {
+        use sqlx::ConnectOptions as _;
+        let data = tempfile::tempdir().expect("directory");
+        let path = data.path().join("inventory.sqlite");
+        std::fs::write(&path, "").expect("file");
+        let mut connection = super::super::options(&path).connect().await.expect("open");
+        take(&mut connection, &STEPS[..1]).await.expect("schema 1");
+        sqlx::query(
+            "INSERT INTO tokens (id, name, scope, hash, created_at)
+             VALUES ('0123456789ab', 'kept', 'read', x'00', 0)",
+        )
+        .execute(&mut connection)
+        .await
+        .expect("row");
+        drop(connection);
+        let refused = Store::open(&options(data.path(), false)).await;
+        assert!(
+            matches!(refused, Err(Error::Older { found: 1, .. })),
+            "{refused:?}"
+        );
+        let (store, opened) = Store::open(&options(data.path(), true))
+            .await
+            .expect("migrated");
+        assert_eq!((opened.before, opened.now), (1, known()));
+        assert_eq!(store.tokens().await.expect("tokens")[0].name, "kept");
+        assert!(store.joins().await.expect("a new table").is_empty());
+        store.close().await;
     }
 }
