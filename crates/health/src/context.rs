@@ -190,6 +190,11 @@ impl<'a> Context<'a> {
         &self.snapshot.nvswitches
     }
 
+    /// Whether something happened in this boot, as far as the snapshot can tell.
+    pub fn is_of_this_boot(&self, time: Timestamp) -> bool {
+        seen_in_this_boot(self.snapshot, time)
+    }
+
     /// A component for a part that is known only by what is remembered of it.
     pub fn component_of(&self, part: &RememberedPart) -> Component {
         Component {

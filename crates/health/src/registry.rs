@@ -67,6 +67,7 @@ pub struct Check {
 
 /// Every check, by code.
 pub const CHECKS: &[Check] = &[
+    checks::bmc_event_critical::CHECK,
     checks::bmc_sensor_critical::CHECK,
     checks::cpu_machine_check::CHECK,
     checks::cpu_offline::CHECK,

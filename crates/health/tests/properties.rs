@@ -155,6 +155,7 @@ fn a_good_node_is_healthy_with_nothing_found_and_nothing_unknown() {
     assert_eq!(
         skipped,
         [
+            ("bmc.event-critical", "in-band interface: no /dev/ipmi0"),
             ("bmc.sensor-critical", "in-band interface: no /dev/ipmi0"),
             (
                 "filesystem.full",

@@ -435,7 +435,7 @@ mod tests {
     fn controller() -> Vec<(u8, u8, String, String)> {
         let text = |bytes: &str| bytes.to_owned();
         let record = hexadecimal(&full(0x30, "CPU1 Temp"));
-        let event = "2a0002 00f15365 2000 04 01 30 01 54 3c 3a".replace(' ', "");
+        let event = "2a0002 00f15365 2000 04 01 30 01 59 3c 3a".replace(' ', "");
         vec![
             (
                 6,

@@ -55,7 +55,7 @@ pub fn parse_record(bytes: &[u8], name_of: impl Fn(u8, u8) -> Option<String>) ->
         time,
         sensor: name_of(owner, number)
             .unwrap_or_else(|| format!("{}/{number:#04x}", words::sensor_type(sensor_type))),
-        event: words::state(event_type, sensor_type, offset),
+        event: words::event(event_type, sensor_type, offset),
         asserted: direction == 0,
         raw,
     })
@@ -104,6 +104,22 @@ mod tests {
             Some(format!("{owner:x} {number:x}"))
         });
         assert_eq!(named.expect("whole").sensor, "20 45");
+    }
+
+    #[test]
+    fn a_threshold_is_named_whichever_way_it_was_crossed() {
+        let mut record = RECORD;
+        (record[10], record[12]) = (0x01, 0x01);
+        for (offset, event) in [
+            (0x52, "at or below lower critical threshold"),
+            (0x57, "at or above upper non-critical threshold"),
+            (0x59, "at or above upper critical threshold"),
+            (0x5b, "at or above upper non-recoverable threshold"),
+        ] {
+            record[13] = offset;
+            let read = parse_record(&record, |_, _| None).expect("whole");
+            assert_eq!(read.event, event, "{offset:#x}");
+        }
     }
 
     #[test]

@@ -163,7 +163,7 @@ pub(super) fn sensor_type(code: u8) -> String {
 pub(super) fn state(reading_type: u8, sensor_type: u8, offset: u8) -> String {
     const SENSOR_SPECIFIC: u8 = 0x6f;
     let words: &[&str] = match reading_type {
-        0x01 => &THRESHOLD,
+        THRESHOLD_TYPE => &THRESHOLD,
         SENSOR_SPECIFIC => specific(sensor_type),
         generic => generic_states(generic),
     };
@@ -176,7 +176,21 @@ pub(super) fn state(reading_type: u8, sensor_type: u8, offset: u8) -> String {
         )
 }
 
-/// Crossed thresholds. A reading has the first six; an event says which way it was crossed.
+/// What an event of a sensor means. Of a threshold it says which one was crossed, and then in which
+/// direction, which changes nothing about what is asserted.
+pub(super) fn event(reading_type: u8, sensor_type: u8, offset: u8) -> String {
+    let offset = if reading_type == THRESHOLD_TYPE {
+        offset / 2
+    } else {
+        offset
+    };
+    state(reading_type, sensor_type, offset)
+}
+
+/// Type of sensors with thresholds.
+const THRESHOLD_TYPE: u8 = 0x01;
+
+/// Crossed thresholds. In the order of a reading's bits; an event has two for each.
 const THRESHOLD: [&str; 6] = [
     "at or below lower non-critical threshold",
     "at or below lower critical threshold",

@@ -43,7 +43,7 @@ pub const CHECK: Check = Check {
 };
 
 /// States that mean a part has failed or is about to.
-const BAD: [&str; 9] = [
+pub const BAD: [&str; 9] = [
     "at or above upper critical threshold",
     "at or above upper non-recoverable threshold",
     "at or below lower critical threshold",
@@ -70,17 +70,22 @@ fn evaluate(context: &Context<'_>) -> Outcome {
     outcome
 }
 
-fn draft(sensor: &BmcSensor, bad: &[&str]) -> Draft {
-    let (kind, what) = match sensor.kind.as_str() {
+/// The part of a sensor of this kind and name, and what it is called in a sentence.
+pub fn part(kind: &str, sensor: &str) -> (Component, String) {
+    let (kind, what) = match kind {
         "power-supply" | "power-unit" => (ComponentKind::Psu, "Power supply"),
         "fan" | "cooling-device" => (ComponentKind::Fan, "Fan"),
         _ => (ComponentKind::Node, "Sensor"),
     };
     let component = Component {
-        slot: Some(sensor.name.clone()),
+        slot: Some(sensor.to_owned()),
         ..Component::of(kind)
     };
-    let name = format!("{what} {}", sensor.name);
+    (component, format!("{what} {sensor}"))
+}
+
+fn draft(sensor: &BmcSensor, bad: &[&str]) -> Draft {
+    let (component, name) = part(&sensor.kind, &sensor.name);
     let text = format!("{name}: the management controller says {}", bad.join(", "));
     let mut draft = Draft::warning(CODE, component, text)
         .evidence(Evidence::value("states", sensor.states.join(", ")));

@@ -1,5 +1,6 @@
 //! One file a check: what it checks, why, what to do, where it comes from, and the check itself.
 
+pub mod bmc_event_critical;
 pub mod bmc_sensor_critical;
 pub mod cpu_machine_check;
 pub mod cpu_offline;
