@@ -11,7 +11,7 @@
 use cupel_model::enrolment::KeyProtection;
 use cupel_model::snapshot::{Node, Tenancy};
 use cupel_model::units::{Bytes, Seconds};
-use cupel_model::wire::{Dropped, Lifecycle, Tracked};
+use cupel_model::wire::{Dropped, Lifecycle, Tracked, UpgradeState, UpgradeWish};
 use cupel_model::{CheckReport, Coverage, Timestamp, Verdict};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -209,6 +209,12 @@ pub struct WantedOfNode {
     pub lifecycle: Option<Lifecycle>,
     /// Name of the firmware baseline; null when none is set.
     pub baseline: Option<String>,
+    /// The version of Cupel that shall run; null when none is wished.
+    #[serde(default)]
+    pub upgrade: Option<UpgradeWish>,
+    /// What came of that so far; null when none is wished, or nothing is known yet.
+    #[serde(default)]
+    pub upgrade_state: Option<UpgradeState>,
     /// ETag of these wishes; null when there are none.
     pub etag: Option<String>,
     /// Why the newest wishes were refused; null when they were not.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cupel_hardware::systemd::Job;
 
-use crate::contents;
+use crate::contents::{self, Terms};
 use crate::disk::Disk;
 use crate::error::InstallError;
 use crate::journal::{Ended, Journal, Outcome, State};
@@ -76,6 +76,9 @@ pub struct Applier<'a> {
     release: Option<&'a Release>,
     /// The version that was written, or that is gone back to.
     version: Option<Version>,
+    terms: Terms,
+    /// The inventory wishes it, and not a person.
+    wished: bool,
 }
 
 impl<'a> Applier<'a> {
@@ -94,6 +97,23 @@ impl<'a> Applier<'a> {
             journal,
             release,
             version: None,
+            terms: Terms::default(),
+            wished: false,
+        }
+    }
+
+    /// What the new version must be.
+    #[must_use]
+    pub fn under(self, terms: Terms) -> Self {
+        Self { terms, ..self }
+    }
+
+    /// It is done for the wish that the journal names.
+    #[must_use]
+    pub fn for_the_wish(self) -> Self {
+        Self {
+            wished: true,
+            ..self
         }
     }
 
@@ -195,7 +215,7 @@ impl<'a> Applier<'a> {
                     version: "new".to_owned(),
                     why: "there is no file".to_owned(),
                 })?;
-                let version = contents::stage(self.disk, self.system, release)?;
+                let version = contents::stage(self.disk, self.system, release, &self.terms)?;
                 if let State::Installing { to, .. } = &mut self.journal.state {
                     *to = Some(version.clone());
                 }
@@ -273,8 +293,11 @@ impl<'a> Applier<'a> {
         let State::Settled { version: from } = self.journal.state.clone() else {
             return Err(InstallError::Locked);
         };
+        self.journal.doing = None;
+        if let Some(wish) = self.journal.wish.as_mut().filter(|_| self.wished) {
+            wish.to = Some(to.clone());
+        }
         if from == to {
-            self.journal.doing = None;
             return self.journal.save(self.disk);
         }
         self.journal.state = State::Switching {
@@ -283,7 +306,6 @@ impl<'a> Applier<'a> {
             since: self.system.now(),
             probation_seconds,
         };
-        self.journal.doing = None;
         self.journal.save(self.disk)?;
         self.disk.before("start cupel-upgrade.service")?;
         let started = self.system.job(Job::Start, UPGRADE);

@@ -38,6 +38,10 @@ pub const FILES: &[(&str, &str)] = &[
         include_str!("../../systemd/cupel-upgrade.service"),
     ),
     (
+        "systemd/cupel-wish.service",
+        include_str!("../../systemd/cupel-wish.service"),
+    ),
+    (
         "systemd/cupel.service",
         include_str!("../../systemd/cupel.service"),
     ),
@@ -122,17 +126,59 @@ fn is_inside(path: &str) -> bool {
             .all(|part| matches!(part, Component::Normal(_)))
 }
 
+/// What a new version must be, beyond signed and whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// It is called so, by its number or its whole name.
+    pub version: Option<String>,
+    /// It may be older than what runs.
+    pub downgrade: bool,
+}
+
+impl Terms {
+    /// Whether a version is as it must be, where `current` runs.
+    ///
+    /// # Errors
+    /// [`InstallError::Unwanted`].
+    fn hold(&self, version: &Version, current: Option<&Version>) -> Result<(), InstallError> {
+        if let Some(wanted) = &self.version
+            && !version.is_called(wanted)
+        {
+            let why = format!("it is {version}, and {wanted} is wanted");
+            return Err(InstallError::Unwanted(why));
+        }
+        match current {
+            Some(current) if !self.downgrade && version.is_older_than(current) => {
+                let why = format!(
+                    "{version} is older than {current}, which runs: ask for a downgrade if that \
+                     is meant, or use 'cupel rollback'"
+                );
+                Err(InstallError::Unwanted(why))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 /// Writes a version beside those that are there, and lets it prove itself.
 ///
 /// # Errors
 /// The disk's; and that it does not prove itself: then it is removed again.
-pub fn stage(disk: &Disk, system: &dyn System, release: &Release) -> Result<Version, InstallError> {
+pub fn stage(
+    disk: &Disk,
+    system: &dyn System,
+    release: &Release,
+    terms: &Terms,
+) -> Result<Version, InstallError> {
     let unfinished = disk
         .layout
         .at(VERSIONS)
         .join(format!("{UNFINISHED}{}", &release.hash().as_str()[..12]));
-    let staged = written(disk, system, release, &unfinished);
-    if let Err(InstallError::SelfTest(_) | InstallError::NotWhole { .. }) = &staged {
+    let staged = written(disk, system, release, terms, &unfinished);
+    if let Err(
+        InstallError::SelfTest(_) | InstallError::NotWhole { .. } | InstallError::Unwanted(_),
+    ) = &staged
+    {
         disk.remove(&unfinished)?;
     }
     staged
@@ -142,6 +188,7 @@ fn written(
     disk: &Disk,
     system: &dyn System,
     release: &Release,
+    terms: &Terms,
     unfinished: &Path,
 ) -> Result<Version, InstallError> {
     disk.make_directory(&disk.layout.at(VERSIONS), 0o755)?;
@@ -168,6 +215,7 @@ fn written(
         .map_err(|error| InstallError::SelfTest(format!("it does not name its files: {error}")))?;
     let version = Version::new(&own.version, release.hash())
         .map_err(|error| InstallError::SelfTest(error.to_string()))?;
+    terms.hold(&version, disk.layout.linked(CURRENT).as_ref())?;
     if whole(disk, &version).is_ok() {
         disk.remove(unfinished)?;
         return Ok(version);

@@ -53,6 +53,9 @@ pub enum InstallError {
     /// The new version does not prove itself.
     #[error("the new version does not pass its self-test: {0}")]
     SelfTest(String),
+    /// It is a version, and not one that is wanted.
+    #[error("{0}")]
+    Unwanted(String),
     /// The service does not come up.
     #[error("the service did not become healthy: {0}")]
     Unhealthy(String),

@@ -89,7 +89,7 @@ impl Facts {
             busy: system.busy().map_err(|error| error.to_string()),
             architecture: Architecture::of_this_program(),
             place: place::of(&layout.at(LIBRARY)).map_err(|error| error.to_string()),
-            package: dpkg(disk).or_else(|| rpm(disk, system)),
+            package: package(disk, system),
             journal: Journal::load(&layout.at(layout::JOURNAL)).map_err(|error| error.to_string()),
             current: layout.linked(CURRENT),
             foreign,
@@ -100,6 +100,11 @@ impl Facts {
                 .collect(),
         }
     }
+}
+
+/// The package that owns the program.
+pub fn package(disk: &Disk, system: &dyn System) -> Option<Package> {
+    dpkg(disk).or_else(|| rpm(disk, system))
 }
 
 /// Debian's list of each package's files names the program.

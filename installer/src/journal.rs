@@ -23,6 +23,7 @@ use crate::disk::Disk;
 use crate::error::InstallError;
 use crate::layout::{JOURNAL, STATE};
 use crate::version::Version;
+use crate::wish::Wished;
 
 /// Version of the journal's form.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -140,6 +141,9 @@ pub struct Journal {
     /// What came of the last exchange; null when there was none.
     #[serde(default)]
     pub last: Option<Outcome>,
+    /// The newest wish of the inventory, and what came of it; null when there was none.
+    #[serde(default)]
+    pub wish: Option<Wished>,
     /// The step that is being done, in words; null between steps.
     #[serde(default)]
     pub doing: Option<String>,
@@ -168,6 +172,7 @@ impl Journal {
             state,
             previous: None,
             last: None,
+            wish: None,
             doing: None,
         }
     }
@@ -202,6 +207,9 @@ impl Journal {
         outcome: Outcome,
     ) -> Result<(), InstallError> {
         self.state = State::Settled { version };
+        if let Some(wish) = &mut self.wish {
+            wish.exchanged(&outcome);
+        }
         self.last = Some(outcome);
         self.doing = None;
         self.save(disk)

@@ -69,6 +69,9 @@ pub const SERVICE: &str = "cupel.service";
 /// The unit that carries out an upgrade.
 pub const UPGRADE: &str = "cupel-upgrade.service";
 
+/// The unit that fetches what the inventory wishes.
+pub const WISH: &str = "cupel-wish.service";
+
 /// Links into the current version, and where they lead.
 pub const LINKS: &[(&str, &str)] = &[
     (
@@ -98,6 +101,10 @@ pub const LINKS: &[(&str, &str)] = &[
     (
         "/usr/lib/systemd/system/cupel-upgrade.service",
         "../../cupel/current/systemd/cupel-upgrade.service",
+    ),
+    (
+        "/usr/lib/systemd/system/cupel-wish.service",
+        "../../cupel/current/systemd/cupel-wish.service",
     ),
     (PROGRAM, "../lib/cupel/current/cupel"),
 ];

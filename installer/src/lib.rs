@@ -30,9 +30,10 @@ pub mod system;
 mod tests;
 pub mod version;
 pub mod watch;
+pub mod wish;
 
 pub use apply::{Applier, Lock};
-pub use contents::SystemFiles;
+pub use contents::{SystemFiles, Terms};
 pub use disk::Disk;
 pub use error::InstallError;
 pub use exchange::Exchange;

@@ -46,9 +46,63 @@ impl Version {
         &self.0
     }
 
+    /// Whether somebody who says this means it: its number, or its whole name.
+    pub fn is_called(&self, text: &str) -> bool {
+        self.0 == text || self.number() == text
+    }
+
+    /// Whether its number is lower; programs of one number are neither older nor newer.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        Precedence::of(self.number()) < Precedence::of(other.number())
+    }
+
     /// What the links of the installation hold.
     pub fn link_target(&self) -> PathBuf {
         PathBuf::from("versions").join(&self.0)
+    }
+}
+
+/// A number's place among others, as semantic versions have it: `0.9.1` before `0.10.0-rc1` before
+/// `0.10.0`; what follows a `+` counts for nothing.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Precedence {
+    release: Vec<Part>,
+    /// What is none comes after what is.
+    is_final: bool,
+    before: Vec<Part>,
+}
+
+/// A part between dots.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Number(u64),
+    Word(String),
+}
+
+impl Precedence {
+    fn of(number: &str) -> Self {
+        let number = number.split('+').next().unwrap_or(number);
+        let (release, before) = match number.split_once(['-', '~']) {
+            Some((release, before)) => (release, Some(before)),
+            None => (number, None),
+        };
+        let parts = |text: &str| -> Vec<Part> {
+            let part = |part: &str| match part.parse() {
+                Ok(number) => Part::Number(number),
+                Err(_) => Part::Word(part.to_owned()),
+            };
+            text.split('.').map(part).collect()
+        };
+        let mut release = parts(release);
+        // `1.0` is `1.0.0`.
+        while release.len() > 1 && release.last() == Some(&Part::Number(0)) {
+            release.pop();
+        }
+        Self {
+            release,
+            is_final: before.is_none(),
+            before: before.map(parts).unwrap_or_default(),
+        }
     }
 }
 
@@ -118,5 +172,38 @@ mod tests {
             assert!(bad.parse::<Version>().is_err(), "{bad:?}");
         }
         assert!("1".repeat(101).parse::<Version>().is_err());
+    }
+
+    #[test]
+    fn which_is_older_is_told_by_numbers() {
+        let ascending = [
+            "0.9.0",
+            "0.9.1",
+            "0.9.10",
+            "0.10.0-rc.1",
+            "0.10.0-rc.2",
+            "0.10.0-rc.10",
+            "0.10.0",
+            "1.0.0~beta",
+            "1.0",
+            "1.0.1+git3",
+            "2",
+        ];
+        let version =
+            |number: &str| Version::new(number, &Hash::of(number.as_bytes())).expect("version");
+        for (at, older) in ascending.iter().enumerate() {
+            for (other, newer) in ascending.iter().enumerate() {
+                assert_eq!(
+                    version(older).is_older_than(&version(newer)),
+                    at < other,
+                    "{older} and {newer}"
+                );
+            }
+        }
+        // The same number, and another program.
+        let other = Version::new("1.0.0", &Hash::of(b"other")).expect("version");
+        assert!(!other.is_older_than(&version("1.0")) && !version("1.0").is_older_than(&other));
+        assert!(other.is_called("1.0.0") && other.is_called(other.as_str()));
+        assert!(!other.is_called("1.0"));
     }
 }

@@ -75,7 +75,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("mode");
     }
     let names = names();
-    assert_eq!(names.len(), 5, "{names:?}");
+    assert_eq!(names.len(), 6, "{names:?}");
     for name in &names {
         fs::copy(units().join(name), system.join(name)).expect("copy");
     }

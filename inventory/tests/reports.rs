@@ -2,7 +2,7 @@
 
 mod support;
 
-use cupel_model::wire::{Body, ChangeKind, Dropped, NodeEvent, Send};
+use cupel_model::wire::{Body, ChangeKind, Dropped, NodeEvent, Send, UpgradeOutcome, UpgradeState};
 use cupel_model::{Confidence, Verdict};
 use serde_json::json;
 use support::{Inventory, Node, change, off_bus, time};
@@ -92,6 +92,49 @@ async fn wishes_come_until_the_node_has_them() {
     assert_eq!(wanted["lifecycle"], "in-service");
     assert_eq!(wanted["baseline"], "b7");
     assert_ne!(wanted["etag"], first["etag"]);
+}
+
+#[tokio::test]
+async fn a_version_is_wished_until_it_is_unset_and_what_came_of_it_is_in_the_record() {
+    let inventory = Inventory::start().await;
+    let mut node = Node::number(&inventory.clock, 1);
+    inventory.take(&node.full()).await;
+    let wish = json!({ "version": "0.2.0", "url": "https://releases.example/cupel-x86_64" });
+    let set = json!({ "upgrade": wish });
+    assert_eq!(inventory.patch(&node.id(), set).await.0, 200);
+    // What is set of other things leaves it as it is.
+    let set = json!({ "baseline": "b7" });
+    assert_eq!(inventory.patch(&node.id(), set).await.0, 200);
+    let beat = node.heartbeat(Verdict::Healthy);
+    let wanted = inventory.take(&beat).await.wanted.expect("wishes");
+    assert_eq!(wanted["upgrade"]["version"], "0.2.0");
+    assert_eq!(wanted["upgrade"]["downgrade"], false);
+
+    let mut beat = node.heartbeat(Verdict::Healthy);
+    beat.wanted.upgrade = Some(UpgradeState {
+        version: "0.2.0".to_owned(),
+        outcome: UpgradeOutcome::Reverted,
+        why: Some("it ended by itself".to_owned()),
+        at: beat.made_at,
+    });
+    inventory.take(&beat).await;
+    let record = inventory.ok(&format!("/v1/nodes/{}", node.id())).await;
+    assert_eq!(record["wanted"]["upgrade"]["version"], "0.2.0");
+    let told = &record["wanted_state"]["upgrade"];
+    assert_eq!(told["outcome"], "reverted");
+    assert_eq!(told["why"], "it ended by itself");
+
+    let bad = json!({ "upgrade": { "version": "0.2.0", "url": "http://releases.example/cupel" } });
+    let (status, problem) = inventory.patch(&node.id(), bad).await;
+    assert_eq!(status, 400, "{problem}");
+    let unset = json!({ "upgrade": null });
+    assert_eq!(inventory.patch(&node.id(), unset).await.0, 200);
+    let beat = node.heartbeat(Verdict::Healthy);
+    let wanted = inventory.take(&beat).await.wanted.expect("wishes");
+    assert_eq!(wanted["upgrade"], json!(null));
+    assert_eq!(wanted["baseline"], "b7");
+    let record = inventory.ok(&format!("/v1/nodes/{}", node.id())).await;
+    assert_eq!(record["wanted_state"]["upgrade"], json!(null));
 }
 
 #[tokio::test]

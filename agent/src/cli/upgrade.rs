@@ -1,4 +1,5 @@
-//! `cupel upgrade`: exchanges the installed version for another, and gets back from a bad one.
+//! `cupel upgrade`: exchanges the installed version for another, and gets back from a bad one; asked
+//! for by a person, or wished by the inventory.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +9,12 @@ use cupel_burnin::parse_duration;
 use cupel_installer::journal::{Ended, Outcome};
 use cupel_installer::layout::KEYS;
 use cupel_installer::release::LARGEST;
-use cupel_installer::{Applier, Architecture, Exchange, InstallError, Release, facts, plan};
+use cupel_installer::wish::{Came, Wished};
+use cupel_installer::{
+    Applier, Architecture, Exchange, InstallError, Journal, Lock, Release, System as _, Terms,
+    Version, facts, plan,
+};
+use cupel_model::wire::UpgradeOutcome;
 
 use crate::context::Context;
 use crate::exit::{Exit, Refused};
@@ -16,6 +22,8 @@ use crate::install::{Machine, agreed, follow, read, refused, sentence};
 use crate::journal;
 use crate::output::note;
 use crate::service::client;
+use crate::service::protocol::Ask;
+use crate::status::Status;
 
 /// Longest signature, in bytes.
 const SIGNATURE: u64 = 16 * 1024;
@@ -23,7 +31,10 @@ const SIGNATURE: u64 = 16 * 1024;
 /// How long a release may take to arrive.
 const FETCHING: Duration = Duration::from_secs(900);
 
-/// How long the unit that carries out an exchange waits for whoever prepared it.
+/// Longest reason in a report, in characters.
+const LINE: usize = 500;
+
+/// How long a unit waits for whoever has the lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options of `cupel upgrade`.
@@ -38,11 +49,12 @@ Examples:
   cupel upgrade cupel-x86_64
   cupel upgrade --yes --probation 5m https://releases.example/cupel-x86_64
   cupel rollback                         back to the version before
+  cupel upgrade --downgrade cupel-x86_64 an older version, which is refused otherwise
 
 Exit codes: 0 the new version runs, 2 wrong usage, or it was put back, 4 refused: nothing was changed")]
 pub struct Args {
     /// The new version: a static program `cupel-ARCHITECTURE`, or an https:// address of one
-    #[arg(value_name = "FILE", required_unless_present_any = ["step", "recover"])]
+    #[arg(value_name = "FILE", required_unless_present_any = ["step", "recover", "wished"])]
     file: Option<String>,
     /// Its signature [default: FILE.minisig]
     #[arg(long, value_name = "FILE")]
@@ -50,6 +62,9 @@ pub struct Args {
     /// How long the new version is watched before it is kept
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
     probation: Duration,
+    /// Take a version that is older than the one that runs
+    #[arg(long)]
+    downgrade: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -59,6 +74,9 @@ pub struct Args {
     /// Finish or take back what was cut short; run by cupel-recover.service
     #[arg(long, hide = true, conflicts_with = "file")]
     recover: bool,
+    /// Begin what the inventory wishes; run by cupel-wish.service
+    #[arg(long, hide = true, conflicts_with_all = ["file", "step", "recover"])]
+    wished: bool,
 }
 
 /// Exchanges versions.
@@ -67,20 +85,37 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     match (&args.file, args.recover) {
         (Some(file), _) => upgrade(args, file, &machine, context),
         (None, true) => recover(&machine, context),
+        (None, false) if args.wished => wished(args, &machine, context),
         (None, false) => step(&machine, context),
     }
 }
 
-fn upgrade(
-    args: &Args,
-    file: &str,
-    machine: &Machine,
-    context: &mut Context,
-) -> anyhow::Result<Exit> {
+/// Which version is asked for.
+struct Order<'a> {
+    file: &'a str,
+    signature: Option<&'a str>,
+    probation: Duration,
+    yes: bool,
+    terms: Terms,
+    /// The inventory wishes it.
+    wished: bool,
+}
+
+/// What came of the beginning.
+enum Begun {
+    /// It runs already.
+    Runs(Version),
+    /// The unit that carries it out is at it; and what came of the exchange before.
+    UnderWay(Version, Option<Outcome>),
+}
+
+/// Verifies a version, writes it, lets it test itself, and begins the exchange.
+fn begin(order: Order<'_>, machine: &Machine, context: &Context) -> anyhow::Result<Begun> {
+    let file = order.file;
     let architecture = Architecture::of_this_program()
         .ok_or_else(|| Refused("there are no releases for this machine's processors".to_owned()))?;
-    let beside = match &args.signature {
-        Some(signature) => signature.clone(),
+    let beside = match order.signature {
+        Some(signature) => signature.to_owned(),
         None => format!("{file}.minisig"),
     };
     let signature = String::from_utf8_lossy(&bytes_of(&beside, SIGNATURE, context)?).into_owned();
@@ -90,9 +125,9 @@ fn upgrade(
         .map_err(|error| Refused(format!("{file}: {error}")))?;
     note(&format!("{file} is signed by {}", release.signed_by()));
     let size = u64::try_from(release.bytes().len()).unwrap_or(u64::MAX);
-    let probation = args.probation.as_secs();
+    let probation = order.probation.as_secs();
     let planned = || plan::upgrade(&machine.facts(), size, probation).map_err(|no| refused(&no));
-    let (plan, lock) = agreed(machine, planned, |plan| plan, args.yes)?;
+    let (plan, _lock) = agreed(machine, planned, |plan| plan, order.yes)?;
     let journal = machine.journal()?.context("nothing is installed here")?;
     let before = journal.last.clone();
     let running = machine.facts().current;
@@ -103,15 +138,129 @@ fn upgrade(
         &mut tell,
         journal,
         Some(&release),
-    );
-    let version = applier.upgrade(&plan).context("cannot upgrade")?;
-    drop(lock);
+    )
+    .under(order.terms);
+    let applier = if order.wished {
+        applier.for_the_wish()
+    } else {
+        applier
+    };
+    let version = applier.upgrade(&plan).map_err(|error| {
+        if let InstallError::Unwanted(why) = error {
+            Refused(why).into()
+        } else {
+            anyhow::Error::from(error).context("cannot upgrade")
+        }
+    })?;
     if running.as_ref() == Some(&version) {
-        context.out.line(&format!("{version} runs already"))?;
-        return Ok(Exit::Fine);
+        return Ok(Begun::Runs(version));
     }
     note(&format!("{version} has passed its self-test"));
-    end(&follow(machine, before.as_ref())?, context)
+    Ok(Begun::UnderWay(version, before))
+}
+
+fn upgrade(
+    args: &Args,
+    file: &str,
+    machine: &Machine,
+    context: &mut Context,
+) -> anyhow::Result<Exit> {
+    let order = Order {
+        file,
+        signature: args.signature.as_deref(),
+        probation: args.probation,
+        yes: args.yes,
+        terms: Terms {
+            version: None,
+            downgrade: args.downgrade,
+        },
+        wished: false,
+    };
+    match begin(order, machine, context)? {
+        Begun::Runs(version) => {
+            context.out.line(&format!("{version} runs already"))?;
+            Ok(Exit::Fine)
+        }
+        Begun::UnderWay(_, before) => end(&follow(machine, before.as_ref())?, context),
+    }
+}
+
+/// Begins what the inventory wishes, as the service has it. What comes of it is in the journal: here
+/// that it was refused, and by the unit that carries it out how it ended.
+fn wished(args: &Args, machine: &Machine, context: &Context) -> anyhow::Result<Exit> {
+    let status: Status = client::document(&client::path(&context.root), &Ask::Status {})
+        .context("cannot ask the service which version is wished")?;
+    let Some(wish) = status.wanted.upgrade else {
+        note("no version is wished");
+        return Ok(Exit::Fine);
+    };
+    // It is waited for: the service asks again.
+    let busy = machine.system.busy().context("cannot ask systemd")?;
+    if !busy.is_empty() {
+        return Err(Refused(format!("{} is at work", busy.join(", "))).into());
+    }
+    written_down(machine, |journal| {
+        journal.wish = Some(Wished::begin(journal.wish.take(), wish.clone()));
+    })?;
+    let order = Order {
+        file: &wish.url,
+        signature: None,
+        probation: args.probation,
+        yes: true,
+        terms: Terms {
+            version: Some(wish.version.clone()),
+            downgrade: wish.downgrade,
+        },
+        wished: true,
+    };
+    let (outcome, why) = match begin(order, machine, context) {
+        Ok(Begun::UnderWay(version, _)) => {
+            note(&format!("{version} is exchanged for the one that runs"));
+            return Ok(Exit::Fine);
+        }
+        Ok(Begun::Runs(version)) => {
+            note(&format!("{version} runs already"));
+            (UpgradeOutcome::Done, None)
+        }
+        Err(error) => {
+            let why = in_a_line(&error);
+            note(&format!("version {} is refused: {why}", wish.version));
+            (UpgradeOutcome::Refused, Some(why))
+        }
+    };
+    let at = machine.system.now();
+    written_down(machine, |journal| {
+        if let Some(wished) = journal.wish.as_mut().filter(|wished| wished.wish == wish) {
+            wished.came.get_or_insert(Came { outcome, why, at });
+        }
+    })?;
+    Ok(match outcome {
+        UpgradeOutcome::Done => Exit::Fine,
+        UpgradeOutcome::Waits
+        | UpgradeOutcome::UnderWay
+        | UpgradeOutcome::Refused
+        | UpgradeOutcome::Reverted => Exit::Refused,
+    })
+}
+
+/// Changes the journal, under its lock.
+fn written_down(machine: &Machine, change: impl FnOnce(&mut Journal)) -> anyhow::Result<()> {
+    let _lock = patient_lock(machine)?;
+    let mut journal = machine.journal()?.context("nothing is installed here")?;
+    change(&mut journal);
+    Ok(journal.save(&machine.disk)?)
+}
+
+/// An error for a line of a report.
+fn in_a_line(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let text = text.strip_prefix("refused: ").unwrap_or(&text);
+    text.split(char::is_control)
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(LINE)
+        .collect()
 }
 
 /// A file, or what is at an address; the inventory's certificate authorities count for both.
@@ -135,16 +284,21 @@ pub fn end(outcome: &Outcome, context: &mut Context) -> anyhow::Result<Exit> {
     })
 }
 
-fn step(machine: &Machine, context: &Context) -> anyhow::Result<Exit> {
+/// The installer's lock, waited for: whoever has it is about to give it back.
+fn patient_lock(machine: &Machine) -> Result<Lock, InstallError> {
     let until = std::time::Instant::now() + PATIENCE;
-    let _lock = loop {
-        match cupel_installer::Lock::take(&machine.disk) {
+    loop {
+        match Lock::take(&machine.disk) {
             Err(InstallError::Locked) if std::time::Instant::now() < until => {
                 std::thread::sleep(Duration::from_millis(200));
             }
-            other => break other?,
+            other => return other,
         }
-    };
+    }
+}
+
+fn step(machine: &Machine, context: &Context) -> anyhow::Result<Exit> {
+    let _lock = patient_lock(machine)?;
     let before = machine.journal()?.and_then(|journal| journal.last);
     let mut tell = |text: &str| note(text);
     let outcome = Exchange::new(&machine.disk, &machine.system, &mut tell)
@@ -158,7 +312,7 @@ fn step(machine: &Machine, context: &Context) -> anyhow::Result<Exit> {
 }
 
 fn recover(machine: &Machine, context: &Context) -> anyhow::Result<Exit> {
-    let _lock = match cupel_installer::Lock::take(&machine.disk) {
+    let _lock = match Lock::take(&machine.disk) {
         // The unit is started with the service too: whoever installs has nothing to be recovered.
         Err(InstallError::Locked) => return Ok(Exit::Fine),
         other => other?,

@@ -13,6 +13,7 @@ use cupel_hardware::journal::EarlierBoots;
 use cupel_hardware::kmsg::Batch;
 use cupel_model::Reading;
 use cupel_model::snapshot::GpuEvent;
+use cupel_model::wire::UpgradeState;
 use tokio::sync::oneshot;
 
 use super::protocol::{Ask, Reply};
@@ -80,6 +81,8 @@ pub enum Input {
     Identity(Option<Box<crate::status::Identity>>),
     /// The disk took, or did not take, what it was given.
     Stored(super::store::News),
+    /// How a wished upgrade stands.
+    Upgrade(UpgradeState),
     /// Read the configuration again.
     Reload,
     /// End.

@@ -14,7 +14,8 @@
 //! - It ends within two seconds of being told to, with everything written down.
 //!
 //! # What is absent
-//! Nothing here acts on the machine: no reset, no reboot, no drain.
+//! Nothing here acts on the machine: no reset, no reboot, no drain. A version that the inventory
+//! wishes is fetched and exchanged by units of the installer's.
 
 pub mod client;
 mod deliver;
@@ -33,6 +34,7 @@ mod sample;
 mod socket;
 mod sources;
 mod store;
+mod upgrade;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -58,6 +60,7 @@ use crate::{gather, state};
 use engine::{Engine, Outlets, Rules, Wish};
 use input::{Input, Inputs};
 use store::Store;
+use upgrade::Upgrades;
 
 /// File in the state directory with a bring-up that is to be reported.
 const UNSENT_BRINGUP: &str = "unsent-bringup.json";
@@ -182,6 +185,12 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
     let (told, followed) = (engine.journal_cursor(), engine.followed());
     log::earlier_boots(&context.root, boot, told, followed, &inputs)?;
     let sources = sources::Sources::start(&machine, &cadences, &inputs)?;
+    let upgrades = if options.once {
+        None
+    } else {
+        let machine = crate::install::Machine::of(context);
+        Some(Upgrades::start(machine, engine.upgrade(), inputs.clone())?)
+    };
     let mut notifier = notify::Notifier::new(options.once);
     let began = Instant::now();
     let mut wait = Duration::ZERO;
@@ -207,6 +216,11 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
                         }
                         engine::grant(&engine.reload(loaded), &sources, &engine);
                         notifier.ready_again();
+                    }
+                    Wish::Upgrade(order) => {
+                        if let Some(upgrades) = &upgrades {
+                            upgrades.order(order);
+                        }
                     }
                     Wish::Read(_) | Wish::Release(_) | Wish::WatchGpus(_) | Wish::Cadences => {
                         engine::grant(&[wish], &sources, &engine);

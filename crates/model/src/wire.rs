@@ -190,6 +190,41 @@ pub struct WantedState {
     pub etag: Option<String>,
     /// Why it refused the newest ones; null when it did not.
     pub refused: Option<String>,
+    /// What came of the upgrade that is wished; null when none is.
+    #[serde(default)]
+    pub upgrade: Option<UpgradeState>,
+}
+
+/// What came of a wished upgrade so far.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpgradeOutcome {
+    /// Not begun: something is at work that is not disturbed.
+    Waits,
+    /// It is fetched, tests itself, or is watched.
+    UnderWay,
+    /// It runs.
+    Done,
+    /// It was not begun, and is not tried again until the wish is another one.
+    Refused,
+    /// It was tried, and the version before was put back; it is not tried again until the wish is
+    /// another one.
+    Reverted,
+}
+
+/// How a wished upgrade stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UpgradeState {
+    /// The version that is wished.
+    pub version: String,
+    /// What came of it.
+    pub outcome: UpgradeOutcome,
+    /// Why, in a line; null where there is nothing to say.
+    pub why: Option<String>,
+    /// Since when it stands so, by the node's clock.
+    pub at: Timestamp,
 }
 
 /// What a node tells.
@@ -270,6 +305,18 @@ pub enum Lifecycle {
     Retired,
 }
 
+/// An upgrade that is wished. It is verified as if a person had asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UpgradeWish {
+    /// The version: its number (`0.2.0`), or its whole name (`0.2.0-3f9a1c02b7de`).
+    pub version: String,
+    /// Where its program is; its signature is beside it (`.minisig`).
+    pub url: String,
+    /// Whether it may be older than what runs.
+    #[serde(default)]
+    pub downgrade: bool,
+}
+
 /// What is wanted of a node. Fields that a reader does not know are kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Wanted {
@@ -279,6 +326,9 @@ pub struct Wanted {
     pub lifecycle: Lifecycle,
     /// Name of the firmware baseline; null when none is set.
     pub baseline: Option<String>,
+    /// The version of Cupel that shall run; null when none is wished.
+    #[serde(default)]
+    pub upgrade: Option<UpgradeWish>,
     /// Whatever else is wished.
     #[serde(flatten)]
     pub more: serde_json::Map<String, serde_json::Value>,
@@ -306,12 +356,33 @@ mod tests {
 
     #[test]
     fn wishes_keep_what_is_not_known_and_refuse_unknown_states() {
-        let text = r#"{"etag":"7","lifecycle":"in-service","baseline":null,"colour":"red"}"#;
+        let text = r#"{"etag":"7","lifecycle":"in-service","baseline":null,"upgrade":null,"colour":"red"}"#;
         let wanted: Wanted = serde_json::from_str(text).expect("wishes");
         assert_eq!(serde_json::to_string(&wanted).expect("json"), text);
         let unknown = text.replace("in-service", "levitating");
         let error = serde_json::from_str::<Wanted>(&unknown).expect_err("unknown state");
         assert!(error.to_string().contains("levitating"), "{error}");
+        // Of an inventory that knows of no upgrades, and of one that wishes one.
+        let older = text.replace(r#""upgrade":null,"#, "");
+        let wanted: Wanted = serde_json::from_str(&older).expect("wishes");
+        assert_eq!(wanted.upgrade, None);
+        let wish = r#""upgrade":{"version":"0.2.0","url":"https://releases.example/cupel"},"#;
+        let wanted: Wanted =
+            serde_json::from_str(&text.replace(r#""upgrade":null,"#, wish)).expect("wishes");
+        assert!(wanted.upgrade.is_some_and(|wish| !wish.downgrade));
+    }
+
+    #[test]
+    fn what_came_of_an_upgrade_is_refused_where_it_is_not_known() {
+        let older = r#"{"etag":null,"refused":null}"#;
+        let state: WantedState = serde_json::from_str(older).expect("of an older node");
+        assert_eq!(state, WantedState::default());
+        let text =
+            r#"{"version":"0.2.0","outcome":"exploded","why":null,"at":"2026-01-02T03:04:05Z"}"#;
+        let error = serde_json::from_str::<UpgradeState>(text).expect_err("unknown outcome");
+        assert!(error.to_string().contains("exploded"), "{error}");
+        let text = text.replace("exploded", "under-way");
+        serde_json::from_str::<UpgradeState>(&text).expect("an outcome");
     }
 
     #[test]

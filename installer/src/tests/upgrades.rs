@@ -6,7 +6,9 @@ use crate::journal::{Ended, Journal, State};
 use crate::layout::{CURRENT, JOURNAL, LIBRARY, LINKS, PROGRAM, STATE};
 use crate::plan;
 use crate::system::System as _;
-use crate::{Applier, contents};
+use crate::wish::Wished;
+use crate::{Applier, Terms, contents};
+use cupel_model::wire::{UpgradeOutcome, UpgradeWish};
 
 #[test]
 fn a_good_version_is_watched_kept_and_left_again() {
@@ -73,6 +75,72 @@ fn a_version_that_fails_its_self_test_is_never_switched_to() {
     assert_eq!((versions.len(), unfinished.len()), (1, 0));
     let (before, after) = (before.expect("journal"), server.journal().expect("journal"));
     assert_eq!(before, after);
+}
+
+#[test]
+fn an_older_version_or_another_than_is_wanted_is_refused_and_leaves_nothing() {
+    let server = Server::bare();
+    server
+        .install(&server.disk(), &release("2.0.0", Behaviour::Good))
+        .expect("installs");
+    let (disk, old) = (server.disk(), release("1.9.0", Behaviour::Good));
+    let plan = plan::upgrade(&server.facts(), 1, 60).expect("plan");
+    let attempt = |terms: Terms| {
+        let journal = server.journal().expect("journal");
+        Applier::new(&disk, &server.system, &mut |_| {}, journal, Some(&old))
+            .under(terms)
+            .upgrade(&plan)
+    };
+    let other = Terms {
+        version: Some("1.9.1".to_owned()),
+        downgrade: true,
+    };
+    for (terms, says) in [(Terms::default(), "older"), (other, "1.9.1 is wanted")] {
+        let error = attempt(terms).expect_err("refused");
+        assert!(matches!(error, InstallError::Unwanted(_)), "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+        assert_eq!(server.assert_settled("refused").number(), "2.0.0");
+        let (versions, unfinished) = contents::present(&server.disk());
+        assert_eq!((versions.len(), unfinished.len()), (1, 0));
+    }
+    let terms = Terms {
+        version: Some("1.9.0".to_owned()),
+        downgrade: true,
+    };
+    attempt(terms).expect("a downgrade that is asked for");
+    server.step(&disk).expect("step");
+    assert_eq!(server.assert_settled("downgraded").number(), "1.9.0");
+}
+
+#[test]
+fn what_came_of_a_wish_is_in_the_journal() {
+    for (behaviour, came) in [
+        (Behaviour::Good, UpgradeOutcome::Done),
+        (Behaviour::Crashes, UpgradeOutcome::Reverted),
+    ] {
+        let server = Server::installed();
+        let (disk, two) = (server.disk(), release("2.0.0", behaviour));
+        let plan = plan::upgrade(&server.facts(), 1, 60).expect("plan");
+        let mut journal = server.journal().expect("journal");
+        let wish = UpgradeWish {
+            version: "2.0.0".to_owned(),
+            url: "https://releases.example/cupel-x86_64".to_owned(),
+            downgrade: false,
+        };
+        journal.wish = Some(Wished::begin(None, wish.clone()));
+        Applier::new(&disk, &server.system, &mut |_| {}, journal, Some(&two))
+            .for_the_wish()
+            .upgrade(&plan)
+            .expect("prepared");
+        let known = |server: &Server| server.journal().expect("journal").wish.expect("the wish");
+        assert_eq!(known(&server).came, None);
+        server.step(&disk).expect("step");
+        let own = known(&server);
+        assert_eq!(own.wish, wish);
+        let end = own.came.expect("an end");
+        assert_eq!(end.outcome, came);
+        assert_eq!(end.why.is_some(), came == UpgradeOutcome::Reverted);
+    }
 }
 
 #[test]

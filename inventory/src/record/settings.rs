@@ -4,7 +4,7 @@
 //! - A field that is not given stays as it is; null unsets it.
 
 use cupel_model::Timestamp;
-use cupel_model::wire::Lifecycle;
+use cupel_model::wire::{Lifecycle, UpgradeWish};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -23,6 +23,10 @@ pub struct NodePatch {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>", length(min = 1, max = 128), regex(pattern = NAME))]
     pub baseline: Option<Option<String>>,
+    /// The version of Cupel that shall run: fetched, verified, tried and put back by the node itself.
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<UpgradeWish>")]
+    pub upgrade: Option<Option<UpgradeWish>>,
     /// Until when silence is expected.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Timestamp>")]
@@ -122,6 +126,47 @@ pub const UNIT: &str = "must be 1 to 99";
 /// What a switch path must be, in words.
 pub const SWITCHES: &str = "must name 1 to 8 switches, each with 1 to 128 characters";
 
+/// What an upgrade must be, in words.
+pub const UPGRADE: &str = "must have a version that begins with a digit, such as 0.2.0, and an \
+                           https:// address (http:// to this machine alone) of at most 2000 \
+                           characters, without a name or password in it";
+
+/// Longest address of a release.
+const ADDRESS: usize = 2000;
+
+/// Whether a node can make something of this.
+fn is_upgrade(wish: &UpgradeWish) -> bool {
+    let version = wish.version.starts_with(|c: char| c.is_ascii_digit())
+        && wish.version.len() <= 100
+        && wish
+            .version
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || ".+~-_".contains(c));
+    let address = |rest: &str| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        !host.is_empty() && !host.contains('@')
+    };
+    let here = |rest: &str| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        ["127.0.0.1", "localhost", "[::1]"].iter().any(|own| {
+            host.strip_prefix(own)
+                .is_some_and(|port| port.is_empty() || port.starts_with(':'))
+        })
+    };
+    let url = match (
+        wish.url.strip_prefix("https://"),
+        wish.url.strip_prefix("http://"),
+    ) {
+        (Some(rest), _) => address(rest),
+        (None, Some(rest)) => here(rest),
+        (None, None) => false,
+    };
+    version
+        && url
+        && wish.url.len() <= ADDRESS
+        && !wish.url.contains(|c: char| c.is_control() || c == ' ')
+}
+
 /// Whether this can be a switch path.
 pub fn is_switch_path(path: &[String]) -> bool {
     (1..=8).contains(&path.len()) && path.iter().all(|id| crate::name::is_word(id))
@@ -163,6 +208,14 @@ impl NodePatch {
                 return Err(BadSetting { field, why: UNIT });
             }
         }
+        if let Some(Some(wish)) = &self.upgrade
+            && !is_upgrade(wish)
+        {
+            return Err(BadSetting {
+                field: "upgrade",
+                why: UPGRADE,
+            });
+        }
         match &self.switch_path {
             Some(Some(path)) if !is_switch_path(path) => Err(BadSetting {
                 field: "switch_path",
@@ -199,5 +252,30 @@ mod tests {
         assert_eq!(bad(r#"{"rack":""}"#), "rack");
         assert_eq!(bad(r#"{"unit":100}"#), "unit");
         assert_eq!(bad(r#"{"switch_path":[]}"#), "switch_path");
+        let upgrade = |version: &str, url: &str| {
+            let patch: NodePatch = serde_json::from_value(serde_json::json!({
+                "upgrade": { "version": version, "url": url }
+            }))
+            .expect("patch");
+            patch.check().map_err(|bad| bad.field)
+        };
+        let good = "https://releases.example/cupel-x86_64";
+        assert_eq!(upgrade("0.2.0", good), Ok(()));
+        assert_eq!(
+            upgrade("0.2.0-3f9a1c02b7de", "http://127.0.0.1:8/cupel"),
+            Ok(())
+        );
+        for (version, url) in [
+            ("latest", good),
+            ("0.2 0", good),
+            ("0.2.0", "http://releases.example/cupel"),
+            ("0.2.0", "http://127.0.0.1.example/cupel"),
+            ("0.2.0", "https://me:secret@releases.example/cupel"),
+            ("0.2.0", "https:///cupel"),
+            ("0.2.0", "ftp://releases.example/cupel"),
+            ("0.2.0", "https://releases.example/a b"),
+        ] {
+            assert_eq!(upgrade(version, url), Err("upgrade"), "{version} {url}");
+        }
     }
 }

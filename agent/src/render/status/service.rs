@@ -231,6 +231,19 @@ pub(super) fn service(status: &Status) -> Vec<Row> {
         };
         rows.push(row("wanted", format!("{}{baseline}", word(&lifecycle))));
     }
+    if let Some(wish) = &wanted.upgrade {
+        let state = match &wanted.upgrade_state {
+            Some(state) => match &state.why {
+                Some(why) => format!("{}: {}", word(&state.outcome), printable(why)),
+                None => word(&state.outcome),
+            },
+            None => "not looked at yet".to_owned(),
+        };
+        rows.push(row(
+            "upgrade",
+            format!("{} is wished; {state}", printable(&wish.version)),
+        ));
+    }
     rows.push(row("tenancy", word(&status.tenancy)));
     if status.storage.saved {
         rows.push(row("storage", "on disk"));

@@ -84,6 +84,8 @@ fn well() -> Status {
         wanted: WantedOfNode {
             lifecycle: Some(Lifecycle::InService),
             baseline: Some("2026-01".to_owned()),
+            upgrade: None,
+            upgrade_state: None,
             etag: Some("7".to_owned()),
             refused: None,
         },

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use cupel_hardware::journal::EarlierBoots;
 use cupel_model::Reading;
-use cupel_model::wire::Wanted;
+use cupel_model::wire::{UpgradeState, Wanted};
 use cupel_reporting::{Change, WantedDocument, WantedNews};
 use tokio::sync::oneshot;
 
 use super::reports::of_boot;
 use super::{Engine, Rules, Wish};
+use crate::render::words::word;
 use crate::service::deliver::News;
 use crate::service::protocol::{Ask, Happened, Reply};
 
@@ -131,7 +132,7 @@ impl Engine {
     }
 
     /// News from the inventory.
-    pub(super) fn delivered(&mut self, news: News) {
+    pub(super) fn delivered(&mut self, news: News) -> Vec<Wish> {
         match news {
             News::Delivered {
                 at,
@@ -143,20 +144,22 @@ impl Engine {
                     self.reports.full_asked();
                 }
                 if let Some(wanted) = wanted {
-                    self.wished(*wanted);
+                    return self.wished(*wanted);
                 }
             }
             News::Failed { at, why } => self.delivery.failed(at, why),
             News::Refused { at, why } => self.delivery.refused(at, why),
         }
+        Vec::new()
     }
 
-    fn wished(&mut self, news: WantedNews) {
+    fn wished(&mut self, news: WantedNews) -> Vec<Wish> {
+        let before = self.upgrade();
         match news {
             WantedNews::Understood { wanted, document } => {
                 self.wanted_state.etag = Some(wanted.etag.clone());
                 self.wanted_state.refused = None;
-                self.wanted = Some(wanted);
+                self.wanted = Some(*wanted);
                 self.commit(Change {
                     wanted: Some(document),
                     ..Change::default()
@@ -167,6 +170,34 @@ impl Engine {
                 self.wanted_state.refused = Some(why);
             }
         }
+        let after = self.upgrade();
+        if before == after {
+            return Vec::new();
+        }
+        self.wanted_state.upgrade = None;
+        vec![Wish::Upgrade(after)]
+    }
+
+    /// News of the version that is wished.
+    pub(super) fn upgrading(&mut self, state: UpgradeState) {
+        if self
+            .upgrade()
+            .is_none_or(|order| order.version() != state.version)
+        {
+            return;
+        }
+        tracing::info!(
+            "wished version {}: {}{}",
+            state.version,
+            word(&state.outcome),
+            state
+                .why
+                .as_deref()
+                .map_or_else(String::new, |why| format!(", {why}"))
+        );
+        self.wanted_state.upgrade = Some(state);
+        self.has_news = true;
+        self.reports.soon();
     }
 
     /// What the journal has of earlier boots.

@@ -42,6 +42,7 @@ use super::published::{Numbered, Published, Told};
 use super::sample::Sample;
 use super::sources::Sources;
 use super::store::Store;
+use super::upgrade::Order;
 use crate::config::Settings;
 use crate::platforms::Choice;
 use memory::LogMemory;
@@ -160,6 +161,8 @@ pub enum Wish {
     Release(Option<Duration>),
     /// Whether the driver is to be watched for events.
     WatchGpus(bool),
+    /// Another version is wished, or none any more.
+    Upgrade(Option<Order>),
     /// Load the configuration again and call [`Engine::reload`].
     Reload,
     /// The configuration holds: other cadences.
@@ -191,6 +194,7 @@ impl Engine {
         let wanted_state = WantedState {
             etag: wanted.as_ref().map(|wanted| wanted.etag.clone()),
             refused: None,
+            upgrade: None,
         };
         let plan = reports::Plan::restore(&kept.notes, &boot, since_boot);
         let log = LogMemory::restore(&kept.events, cursor);
@@ -247,6 +251,11 @@ impl Engine {
     /// What was followed of earlier boots while they lasted.
     pub fn followed(&self) -> Vec<Followed> {
         self.reports.followed()
+    }
+
+    /// The version that is wished.
+    pub fn upgrade(&self) -> Option<Order> {
+        self.wanted.as_ref().and_then(Order::of)
     }
 
     /// The configuration that holds.
@@ -324,8 +333,11 @@ impl Engine {
                 self.asked(ask, answer)
             }
             Input::Delivery(news) => {
-                self.delivered(news);
                 self.has_news = true;
+                self.delivered(news)
+            }
+            Input::Upgrade(state) => {
+                self.upgrading(state);
                 Vec::new()
             }
             Input::Identity(identity) => {
@@ -529,7 +541,7 @@ pub fn grant(wishes: &[Wish], sources: &Sources, engine: &Engine) {
             Wish::Release(until) => sources.release(*until),
             Wish::WatchGpus(watch) => sources.watch_gpus(*watch),
             Wish::Cadences => sources.set_every(&engine.cadences()),
-            Wish::Reload | Wish::Stop(_) => {}
+            Wish::Upgrade(_) | Wish::Reload | Wish::Stop(_) => {}
         }
     }
 }

@@ -281,6 +281,11 @@ impl Engine {
                     .wanted
                     .as_ref()
                     .and_then(|wanted| wanted.baseline.clone()),
+                upgrade: self
+                    .wanted
+                    .as_ref()
+                    .and_then(|wanted| wanted.upgrade.clone()),
+                upgrade_state: self.wanted_state.upgrade.clone(),
                 etag: self.wanted_state.etag.clone(),
                 refused: self.wanted_state.refused.clone(),
             },

@@ -139,6 +139,11 @@ impl Plan {
         (self.anew, self.full_asked) = (true, true);
     }
 
+    /// What stands beside the body of every report is another now: the next is due.
+    pub fn soon(&mut self) {
+        self.last_report = None;
+    }
+
     /// The inventory asks for a full report.
     pub fn full_asked(&mut self) {
         self.full_asked = true;

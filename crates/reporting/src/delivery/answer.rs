@@ -59,7 +59,7 @@ pub enum WantedNews {
     /// They are understood.
     Understood {
         /// What they say.
-        wanted: Wanted,
+        wanted: Box<Wanted>,
         /// As they came.
         document: WantedDocument,
     },
@@ -195,7 +195,7 @@ fn wanted(raw: &RawValue) -> WantedNews {
                 etag: wanted.etag.clone(),
                 json: raw.get().to_owned(),
             },
-            wanted,
+            wanted: Box::new(wanted),
         },
         Err(error) => WantedNews::Refused {
             why: shown(&error.to_string()),

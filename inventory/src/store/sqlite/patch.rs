@@ -1,7 +1,7 @@
 //! What operators set of a node.
 
 use cupel_model::Timestamp;
-use cupel_model::wire::Lifecycle;
+use cupel_model::wire::{Lifecycle, Wanted};
 use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::Sqlite;
@@ -26,10 +26,11 @@ impl Sqlite {
         let Some(mut head) = Head::load(c, id).await? else {
             return Ok(Patched::NoNode);
         };
-        let before = sqlx::query("SELECT revision, baseline FROM nodes WHERE key = ?1")
-            .bind(head.key)
-            .fetch_one(&mut *c)
-            .await?;
+        let before =
+            sqlx::query("SELECT revision, baseline, wanted_json FROM nodes WHERE key = ?1")
+                .bind(head.key)
+                .fetch_one(&mut *c)
+                .await?;
         let stored = before.int("revision")?;
         if revision.is_some_and(|revision| revision != stored) {
             return Ok(Patched::OtherRevision(stored));
@@ -39,7 +40,11 @@ impl Sqlite {
             Some(baseline) => baseline.clone(),
             None => before.maybe_text("baseline")?,
         };
-        let wanted = wishes(lifecycle, baseline)?;
+        let upgrade = match &patch.upgrade {
+            Some(upgrade) => upgrade.clone(),
+            None => before.json::<Wanted>("wanted_json", "wishes")?.upgrade,
+        };
+        let wanted = wishes(lifecycle, baseline, upgrade)?;
         set(c, head.key, patch, &to_json(&wanted)?, &wanted.etag).await?;
         deliver(c, &head, patch, lifecycle, now).await?;
         let given = match serde_json::to_value(patch) {

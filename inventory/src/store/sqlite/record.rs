@@ -22,7 +22,7 @@ impl Sqlite {
                n.driver_version, n.cupel_version, n.reported_verdict, n.verdict_since,
                n.stopping_at, n.stopping_why, n.wanted_json, n.silence_until, n.revision,
                n.coverage_json, b.boot, l.sequence, l.made_at, l.uptime, l.next_within,
-               l.told_etag, l.refused, l.dropped_heartbeats, l.dropped_fulls, l.dropped_changes,
+               l.told_etag, l.refused, l.upgrade_json, l.dropped_heartbeats, l.dropped_fulls, l.dropped_changes,
                e.differences_json
              FROM nodes n JOIN live l ON l.node_key = n.key JOIN boots b ON b.key = n.boot_key
              LEFT JOIN expected e ON e.key = n.expected_key
@@ -87,6 +87,7 @@ impl Sqlite {
             wanted_state: WantedState {
                 etag: row.maybe_text("told_etag")?,
                 refused: row.maybe_text("refused")?,
+                upgrade: row.maybe_json("upgrade_json", "what came of an upgrade")?,
             },
             silence_until: row.maybe_time("silence_until")?,
             revision: row.int("revision")?,

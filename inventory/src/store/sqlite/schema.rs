@@ -12,6 +12,7 @@ use crate::store::Error;
 const STEPS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("0001_initial.sql")),
     (2, "enrolment", include_str!("0002_enrolment.sql")),
+    (3, "upgrades", include_str!("0003_upgrades.sql")),
 ];
 
 /// Newest schema that is known here.

@@ -33,7 +33,8 @@ pub fn run(bench: &Bench) -> Result<String> {
         "a refused installation restarted the service"
     );
 
-    let units = "cupel.service cupel-upgrade.service cupel-recover.service cupel-bringup.service";
+    let units = "cupel.service cupel-upgrade.service cupel-recover.service cupel-bringup.service \
+                 cupel-wish.service";
     // Manual pages come with packages alone.
     let verified = node
         .machine

@@ -128,6 +128,7 @@ fn units_go_where_their_endings_say_and_to_the_package_they_are_of() {
         "cupel-bringup.service",
         "cupel-inventory.service",
         "cupel-upgrade.service",
+        "cupel-wish.service",
         "cupel.catalog",
         "sysusers.d/cupel.conf",
         "tmpfiles.d/cupel-inventory.conf",

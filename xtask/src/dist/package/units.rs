@@ -22,7 +22,11 @@ const PLACES: &[(&str, &str, &str)] = &[
 const EXAMPLES: &str = "examples";
 
 /// For installations that `cupel install` made alone.
-const NOT_PACKAGED: &[&str] = &["cupel-upgrade.service", "cupel-recover.service"];
+const NOT_PACKAGED: &[&str] = &[
+    "cupel-upgrade.service",
+    "cupel-recover.service",
+    "cupel-wish.service",
+];
 
 /// Services that run from the moment they are installed. The inventory is configured first.
 const STARTED: &[&str] = &["cupel.service"];

@@ -3,6 +3,7 @@
 use super::*;
 use crate::service::deliver::News;
 use cupel_model::Verdict;
+use cupel_model::wire::{UpgradeOutcome, UpgradeState};
 use cupel_reporting::{WantedDocument, WantedNews};
 
 fn down(configuration: &str) -> Bench {
@@ -234,4 +235,62 @@ fn a_bringup_is_reported_and_its_file_goes_when_that_is_on_disk() {
             .count(),
         2
     );
+}
+
+#[test]
+fn a_version_that_is_wished_is_ordered_once_and_what_came_of_it_is_told_at_once() {
+    let mut bench = Bench::new(INVENTORY).started();
+    let wish = |more: &str| {
+        let json = format!(
+            r#"{{"etag":"8","lifecycle":"in-service","baseline":null,"upgrade":{{"version":"0.2.0","url":"https://releases.example/cupel"}}{more}}}"#
+        );
+        WantedNews::Understood {
+            wanted: serde_json::from_str(&json).expect("wishes"),
+            document: WantedDocument {
+                etag: "8".to_owned(),
+                json,
+            },
+        }
+    };
+    let wishes = bench.engine.take(wanted(wish("")));
+    assert!(
+        matches!(&wishes[..], [Wish::Upgrade(Some(order))] if order.version() == "0.2.0"),
+        "{wishes:?}"
+    );
+    // Other wishes, and the same version among them.
+    let wishes = bench.engine.take(wanted(wish(r#","colour":"red""#)));
+    assert_eq!(wishes, []);
+    let at = read_clocks().0;
+    let state = |version: &str| UpgradeState {
+        version: version.to_owned(),
+        outcome: UpgradeOutcome::Refused,
+        why: Some("no trusted key signed this file".to_owned()),
+        at,
+    };
+    bench.run(seconds(61.0));
+    let before = bench.reports().len();
+    bench.engine.take(Input::Upgrade(state("0.1.9")));
+    assert_eq!(bench.published().status.wanted.upgrade_state, None);
+    bench.engine.take(Input::Upgrade(state("0.2.0")));
+    bench.run(seconds(2.0));
+    assert_eq!(
+        bench.published().status.wanted.upgrade_state,
+        Some(state("0.2.0"))
+    );
+    let reports = bench.reports();
+    assert!(reports.len() > before, "it waits for the next heartbeat");
+    let last = reports.last().expect("report").wanted.upgrade.clone();
+    assert_eq!(last, Some(state("0.2.0")));
+    // It is wished still after a restart.
+    let again = Bench::that_kept(INVENTORY, bench.kept());
+    assert_eq!(again.engine.upgrade().expect("an order").version(), "0.2.0");
+    let none = r#"{"etag":"9","lifecycle":"in-service","baseline":null,"upgrade":null}"#;
+    let wishes = bench.engine.take(wanted(WantedNews::Understood {
+        wanted: serde_json::from_str(none).expect("wishes"),
+        document: WantedDocument {
+            etag: "9".to_owned(),
+            json: none.to_owned(),
+        },
+    }));
+    assert_eq!(wishes, [Wish::Upgrade(None)]);
 }

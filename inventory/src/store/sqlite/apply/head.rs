@@ -1,6 +1,6 @@
 //! What must be known of a node when a report of it is applied.
 
-use cupel_model::wire::{Lifecycle, Wanted};
+use cupel_model::wire::{Lifecycle, UpgradeWish, Wanted};
 use cupel_model::{Severity, Verdict};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -107,17 +107,27 @@ pub fn presence(number: i64) -> Presence {
 }
 
 /// The wishes for a node, with their version.
-pub fn wishes(lifecycle: Lifecycle, baseline: Option<String>) -> Result<Wanted, Error> {
+pub fn wishes(
+    lifecycle: Lifecycle,
+    baseline: Option<String>,
+    upgrade: Option<UpgradeWish>,
+) -> Result<Wanted, Error> {
     use sha2::{Digest as _, Sha256};
     let mut wanted = Wanted {
         etag: String::new(),
         lifecycle,
         baseline,
+        upgrade,
         more: serde_json::Map::new(),
     };
     let digest = Sha256::digest(to_json(&wanted)?.as_bytes());
     wanted.etag = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
     Ok(wanted)
+}
+
+/// What the node says of the version that is wished.
+fn upgrade_json(report: &Incoming) -> Result<Option<String>, Error> {
+    report.wanted.upgrade.as_ref().map(to_json).transpose()
 }
 
 impl Head {
@@ -182,7 +192,7 @@ impl Head {
         now: i64,
     ) -> Result<Self, Error> {
         let lifecycle = Lifecycle::default();
-        let wanted = wishes(lifecycle, None)?;
+        let wanted = wishes(lifecycle, None, None)?;
         let presence = Presence::Reporting;
         let verdict = Verdict::Unknown;
         let state = State::Provisioning;
@@ -213,8 +223,9 @@ impl Head {
         let [heartbeats, fulls, changes] = dropped(report);
         sqlx::query(
             "INSERT INTO live (node_key, sequence, made_at, received_at, uptime, next_within,
-                told_etag, refused, dropped_heartbeats, dropped_fulls, dropped_changes)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                told_etag, refused, dropped_heartbeats, dropped_fulls, dropped_changes,
+                upgrade_json)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )
         .bind(key)
         .bind(report.sequence)
@@ -227,6 +238,7 @@ impl Head {
         .bind(heartbeats)
         .bind(fulls)
         .bind(changes)
+        .bind(upgrade_json(report)?)
         .execute(&mut *c)
         .await?;
         Self::load(c, &report.node).await?.ok_or(Error::Damaged {
@@ -244,7 +256,8 @@ impl Head {
     ) -> Result<(), Error> {
         sqlx::query(
             "UPDATE live SET sequence = ?2, made_at = ?3, received_at = ?4, uptime = ?5,
-                next_within = ?6, told_etag = ?7, refused = ?8 WHERE node_key = ?1",
+                next_within = ?6, told_etag = ?7, refused = ?8, upgrade_json = ?9
+             WHERE node_key = ?1",
         )
         .bind(self.key)
         .bind(report.sequence)
@@ -254,6 +267,7 @@ impl Head {
         .bind(report.next_within)
         .bind(&report.wanted.etag)
         .bind(&report.wanted.refused)
+        .bind(upgrade_json(report)?)
         .execute(&mut *c)
         .await?;
         self.sequence = report.sequence;
