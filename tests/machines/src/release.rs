@@ -123,6 +123,20 @@ impl Releases {
         self.write(wrong.word(), &bytes, &self.number)
     }
 
+    /// A signed version whose number is lower than any; nobody lets it serve.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn older(&self) -> Result<Release> {
+        let number = "0.0.1";
+        let mut files = self.system_files.clone();
+        files["version"] = number.into();
+        let part = json!({ "goes_wrong": Wrong::Hangs.word(), "system_files": files });
+        let mut bytes = self.impostor.clone();
+        bytes.extend(format!("\n{part}").into_bytes());
+        self.write("older", &bytes, number)
+    }
+
     fn write(&self, name: &str, bytes: &[u8], number: &str) -> Result<Release> {
         let file = self.directory.path().join(format!("cupel-{name}"));
         let signature = self.directory.path().join(format!("cupel-{name}.minisig"));

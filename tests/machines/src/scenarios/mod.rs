@@ -14,6 +14,7 @@ mod reports;
 mod seen;
 mod upgrade;
 mod watchdog;
+mod wish;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -113,6 +114,12 @@ pub const ALL: &[Scenario] = &[
         about: "a lost drive, a device's error, a machine check, a port down: told, and cleared",
         short: false,
         run: faults::run,
+    },
+    Scenario {
+        name: "wish",
+        about: "versions that the inventory wishes: taken, waited for, refused, put back, and told",
+        short: false,
+        run: wish::run,
     },
 ];
 
