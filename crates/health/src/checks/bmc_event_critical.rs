@@ -20,7 +20,7 @@
 use std::collections::BTreeMap;
 
 use cupel_model::snapshot::SelRecord;
-use cupel_model::{Clears, Evidence, Mode, RemedyAction};
+use cupel_model::{Evidence, Mode, RemedyAction};
 
 use super::bmc_sensor_critical::{BAD, part};
 use crate::context::Context;
@@ -93,9 +93,7 @@ fn draft(kind: &str, sensor: &str, records: &[&SelRecord]) -> Draft {
         events.join(", ")
     );
     let first = records.iter().filter_map(|record| record.time).min();
-    let mut draft = Draft::warning(CODE, component, text)
-        .clears(Clears::Reboot)
-        .since(first);
+    let mut draft = Draft::warning(CODE, component, text).since(first);
     for record in records {
         let record_name = format!("sel_{}", record.id);
         draft = draft.evidence(Evidence::value(&record_name, record.raw.as_str()));
