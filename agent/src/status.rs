@@ -161,7 +161,7 @@ pub enum IdentityState {
     Expired,
     /// It is of another node.
     OtherNode,
-    /// It is for another inventory than the configured one.
+    /// It is for another inventory than the one that is configured with a token.
     OtherInventory,
     /// Its key cannot be opened: it is sealed to another TPM.
     Sealed,

@@ -8,7 +8,7 @@ use cupel_hardware::clock;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::identity::enrol::{Todo, plan, sentence};
-use crate::identity::{Found, Seal, Who, open};
+use crate::identity::{Found, Seal, Who, open, rival};
 use crate::install::agree;
 use crate::output::{Format, printable};
 use crate::status::{Identity, IdentityState};
@@ -88,8 +88,8 @@ fn status(context: &mut Context) -> anyhow::Result<Exit> {
     let who = Who::is_here(&context.root);
     let found = open(&context.root, &context.state_dir(), who.as_ref());
     let settings = context.settings()?;
-    let url = settings.inventory.url.value.as_deref();
-    let identity = found.status(who.as_ref().ok(), url, clock::now());
+    let rival = rival(&context.root, &settings);
+    let identity = found.status(who.as_ref().ok(), rival, clock::now());
     let exit = match &identity {
         Some(identity) if identity.state == IdentityState::Good => Exit::Fine,
         Some(_) | None => Exit::Error,

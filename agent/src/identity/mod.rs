@@ -1,8 +1,8 @@
 //! The identity of this node: what of it can be used here, and how a node gets one.
 //!
 //! # Invariants
-//! - It is used on the node that it is of, and for the inventory that gave it; otherwise it is not,
-//!   and that is told with what to do.
+//! - It is used on the node that it is of, unless another inventory is configured with a token;
+//!   otherwise it is not, and that is told with what to do.
 //! - What is wrong with it costs the identity, never the command or the service.
 //!
 //! # What is absent
@@ -13,7 +13,7 @@ mod seal;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cupel_hardware::{Root, node, smbios};
@@ -24,6 +24,7 @@ use cupel_reporting::{
     IdentityDirectory, IdentityDocument, IdentityError, Key, KeyError, NodeIdentity,
 };
 
+use crate::config::{self, Origin, Settings};
 use crate::status::{Identity, IdentityState};
 pub use seal::{Seal, SealError};
 
@@ -189,17 +190,40 @@ pub fn inventory(state_directory: &Path) -> Option<String> {
     Some(document.ok()??.inventory)
 }
 
+/// Where the token is.
+pub fn token_file(root: &Root, settings: &Settings) -> PathBuf {
+    match &settings.inventory.token_file.value {
+        Some(path) => path.clone(),
+        None => config::on_disk(root, config::TOKEN_FILE).into(),
+    }
+}
+
+/// The inventory that reports go to with a token, where one is configured. Without a token an
+/// address that is configured is another name of the inventory that gave the identity.
+pub fn rival<'s>(root: &Root, settings: &'s Settings) -> Option<&'s str> {
+    let url = &settings.inventory.url;
+    let is_configured = url.origin != Origin::Identity && token_file(root, settings).exists();
+    url.value.as_deref().filter(|_| is_configured)
+}
+
 impl Found {
-    /// The identity, where it can be used with the inventory at `url`.
-    pub fn usable_with(&self, url: &str) -> Option<&Usable> {
+    /// The identity, where it can be used beside a [`rival`].
+    pub fn usable_beside(&self, rival: Option<&str>) -> Option<&Usable> {
         match self {
-            Self::Usable(usable) if usable.document.is_of(url) => Some(usable),
+            Self::Usable(usable) if rival.is_none_or(|url| usable.document.is_of(url)) => {
+                Some(usable)
+            }
             Self::Usable(_) | Self::None | Self::Unusable { .. } => None,
         }
     }
 
-    /// What is told of it. `url` is where reports go.
-    pub fn status(&self, who: Option<&Who>, url: Option<&str>, now: Timestamp) -> Option<Identity> {
+    /// What is told of it, beside a [`rival`].
+    pub fn status(
+        &self,
+        who: Option<&Who>,
+        rival: Option<&str>,
+        now: Timestamp,
+    ) -> Option<Identity> {
         let (state, why, document) = match self {
             Self::None => return None,
             Self::Unusable {
@@ -208,7 +232,7 @@ impl Found {
                 document,
             } => (*state, Some(why.clone()), document.as_deref()),
             Self::Usable(usable) => {
-                let (state, why) = judged(&usable.document, who, url, now);
+                let (state, why) = judged(&usable.document, who, rival, now);
                 (state, why, Some(&usable.document))
             }
         };
@@ -230,13 +254,13 @@ impl Found {
 fn judged(
     document: &IdentityDocument,
     who: Option<&Who>,
-    url: Option<&str>,
+    rival: Option<&str>,
     now: Timestamp,
 ) -> (IdentityState, Option<String>) {
-    if let Some(url) = url.filter(|url| !document.is_of(url)) {
+    if let Some(url) = rival.filter(|url| !document.is_of(url)) {
         let why = format!(
-            "it is for {}, and inventory.url is {}: reports go there with the token. Take \
-             inventory.url out of the configuration, or enrol with that inventory",
+            "it is for {}, and inventory.url is {}: reports go there with the token. Remove the token \
+             or inventory.url, or enrol with that inventory",
             crate::status::host(&document.inventory),
             crate::status::host(url)
         );

@@ -83,21 +83,32 @@ fn it_is_used_where_and_while_it_is_good() {
     assert_eq!(inventory(&state).as_deref(), Some(URL));
     let (found, status) = told(&root, &state, URL, "2026-01-02T00:00:00Z");
     assert_eq!(state_of(&status), (IdentityState::Good, ""));
-    assert!(found.usable_with(URL).is_some());
+    assert!(found.usable_beside(Some(URL)).is_some());
     let shown = format!("{found:?} {status:?}");
     assert!(!shown.contains("PRIVATE"), "{shown}");
 
     // Another clock is perhaps wrong: it is shown all the same, and the inventory decides.
     let (found, status) = told(&root, &state, URL, "2026-02-02T00:00:00Z");
     assert_eq!(state_of(&status).0, IdentityState::Expired);
-    assert!(found.usable_with(URL).is_some());
+    assert!(found.usable_beside(Some(URL)).is_some());
 
     let elsewhere = "https://other.example";
     let (found, status) = told(&root, &state, elsewhere, "2026-01-02T00:00:00Z");
     let (is, why) = state_of(&status);
     assert_eq!(is, IdentityState::OtherInventory);
     assert!(why.contains("inventory.url is other.example"), "{why}");
-    assert!(found.usable_with(elsewhere).is_none());
+    assert!(found.usable_beside(Some(elsewhere)).is_none());
+
+    // Without a token an address is another name of the same inventory.
+    let etc = directory.path().join("etc/cupel");
+    fs::create_dir_all(&etc).expect("mkdir");
+    let text = format!("[inventory]\nurl = {elsewhere:?}\n");
+    fs::write(etc.join("inventory.toml"), text).expect("write");
+    let settings = config::load(&root).expect("settings");
+    assert_eq!(rival(&root, &settings), None);
+    fs::write(etc.join("inventory.token"), "token").expect("write");
+    assert_eq!(rival(&root, &settings), Some(elsewhere));
+    assert!(found.usable_beside(None).is_some());
 }
 
 #[test]
@@ -114,7 +125,7 @@ fn another_board_is_told_and_another_node_does_not_use_it() {
     let (is, why) = state_of(&status);
     assert_eq!(is, IdentityState::Good);
     assert!(why.contains("the main board is another one"), "{why}");
-    assert!(found.usable_with(URL).is_some());
+    assert!(found.usable_beside(Some(URL)).is_some());
 
     let other = NODE.replace("4c4c", "5c5c");
     let root = machine(directory.path(), &other, "CN2");
@@ -122,7 +133,7 @@ fn another_board_is_told_and_another_node_does_not_use_it() {
     let (is, why) = state_of(&status);
     assert_eq!(is, IdentityState::OtherNode);
     assert!(why.contains(NODE) && why.contains(&other), "{why}");
-    assert!(found.usable_with(URL).is_none());
+    assert!(found.usable_beside(Some(URL)).is_none());
 }
 
 #[test]
@@ -151,7 +162,7 @@ fn what_is_damaged_or_sealed_elsewhere_costs_the_identity_alone() {
         let (told, why) = state_of(&status);
         assert_eq!(told, is, "{why}");
         assert!(why.contains(word) && why.contains("enrol anew"), "{why}");
-        assert!(found.usable_with(URL).is_none());
+        assert!(found.usable_beside(Some(URL)).is_none());
         assert_eq!(status.expect("status").node.as_deref(), Some(NODE));
     }
     let path = state.join("identity/identity.json");

@@ -22,9 +22,9 @@ use tokio::sync::watch;
 
 use super::deliver::News;
 use super::input::{Input, Inputs};
-use crate::config::{self, Origin, Settings};
+use crate::config::{Origin, Settings};
 use crate::context::Context;
-use crate::identity::{Found, Usable, Who, open};
+use crate::identity::{Found, Usable, Who, open, rival, token_file};
 use crate::status::Identity;
 
 /// How often what is told is looked at again: the clock may be set, time may be over.
@@ -139,7 +139,7 @@ impl Keeper {
 
     /// The identity, where reports are sent with it.
     fn in_use<'f>(&self, found: &'f Found) -> Option<&'f Usable> {
-        found.usable_with(self.url()?)
+        found.usable_beside(rival(&self.root, &self.settings))
     }
 
     /// Says where reports go from now on.
@@ -149,10 +149,7 @@ impl Keeper {
             let credential = match self.in_use(found) {
                 Some(usable) => Credential::Identity(Arc::clone(&usable.shown)),
                 None if inventory.url.origin == Origin::Identity => return None,
-                None => Credential::Token(match &inventory.token_file.value {
-                    Some(path) => path.clone(),
-                    None => config::on_disk(&self.root, config::TOKEN_FILE).into(),
-                }),
+                None => Credential::Token(token_file(&self.root, &self.settings)),
             };
             Some(DeliverySettings {
                 ca_file: inventory.ca_file.value.clone(),
@@ -177,7 +174,8 @@ impl Keeper {
 
     /// Tells the engine and the log, where there is something new.
     fn tell(&mut self, found: &Found, who: Option<&Who>) {
-        let mut status = found.status(who, self.url(), clock::now());
+        let rival = rival(&self.root, &self.settings);
+        let mut status = found.status(who, rival, clock::now());
         if let Some(status) = &mut status {
             status.renewal_error.clone_from(&self.renewal_error);
         }

@@ -4,6 +4,7 @@ mod damage;
 mod delivery;
 mod disk_full;
 mod identity;
+mod identity_kill;
 mod kept;
 mod kill;
 mod proxy;
