@@ -163,6 +163,37 @@ async fn the_first_start_gives_a_token_and_a_link_once() {
     );
 }
 
+#[tokio::test]
+async fn a_link_signs_in_once() {
+    let data = tempfile::tempdir().expect("directory");
+    let server = Serving::start(data.path(), &[]);
+    let report = run(
+        data.path(),
+        &["token", "create", "k07", "--scope", "report"],
+    );
+    assert_eq!(report.status.code(), Some(0));
+    let refused = run(data.path(), &["link", "--token", "k07"]);
+    assert_eq!(refused.status.code(), Some(2));
+    let why = text(&refused.stderr);
+    assert!(why.contains("k07") && why.contains("token list"), "{why}");
+
+    let made = run(data.path(), &["link", "--url", &server.origin]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    assert!(text(&made.stderr).contains("first admin"));
+    let link = text(&made.stdout);
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("client");
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let answer = client.get(link.trim()).send().await.expect("answer");
+        answers.push(answer.status().as_u16());
+    }
+    assert_eq!(answers[0], 303);
+    assert_ne!(answers[1], 303, "it works once");
+}
+
 #[test]
 fn anything_but_loopback_needs_tls() {
     let data = tempfile::tempdir().expect("directory");

@@ -110,23 +110,15 @@ fn show(
         service.terminate(Duration::from_secs(10))?;
         return Ok(());
     }
-    if let Some(login) = &inventory.login {
-        println!("Open it the first time with:   {login}&next={page}");
-    } else {
-        println!(
-            "Its token is in:               {}",
-            admin_file(workspace).display()
-        );
-    }
+    println!(
+        "Open it, once, with:           {}&next={page}",
+        inventory.link()?
+    );
     println!("The service goes on and the page is live; ^C ends both.");
     while service.runs()? {
         std::thread::sleep(Duration::from_millis(200));
     }
     Ok(())
-}
-
-fn admin_file(workspace: &Workspace) -> PathBuf {
-    workspace.root.join("out/admin.token")
 }
 
 /// Waits until the inventory has heard of this machine, and gives its id.

@@ -11,6 +11,7 @@ mod exit;
 mod identity;
 mod import;
 mod join;
+mod link;
 mod migrate;
 mod output;
 mod prune;
@@ -93,6 +94,8 @@ enum Command {
     Migrate(migrate::Args),
     /// Make, list and revoke tokens
     Token(token::Args),
+    /// Make a link that signs a person in, once
+    Link(link::Args),
     /// Let nodes join: make, list and revoke join files
     Join(join::Args),
     /// Identities of nodes: list, revoke, accept
@@ -165,6 +168,7 @@ fn run(cli: &Cli) -> anyhow::Result<Exit> {
             Command::Serve(args) => serve::run(args, global).await,
             Command::Migrate(args) => migrate::run(args, global).await,
             Command::Token(args) => token::run(args, global).await,
+            Command::Link(args) => link::run(args, global).await,
             Command::Join(args) => join::run(args, global).await,
             Command::Identity(args) => identity::run(args, global).await,
             Command::Import(args) => import::run(args, global).await,

@@ -17,14 +17,11 @@ use super::exit::{Exit, Refused};
 use super::retention::RetentionArgs;
 use super::token::make;
 use super::{GlobalArgs, duration, output, refused};
-use crate::auth::{Scope, digest, secret};
+use crate::auth::Scope;
 use crate::authority::Policy;
-use crate::clock::{Clock, SECOND};
+use crate::clock::Clock;
 use crate::store::{Options, Store};
 use crate::web::{App, Bound, Limits, Secured, Server, Setup, Tls};
-
-/// How long the first login link works, in microseconds.
-const LINK: i64 = 10 * 60 * SECOND;
 
 /// Options of `serve`.
 #[derive(Debug, clap::Args)]
@@ -140,15 +137,13 @@ async fn welcome(store: &Store, clock: &Clock, origin: &str) -> anyhow::Result<(
         return Ok(());
     }
     let (token, text) = make(store, "first admin", Scope::Admin, None).await?;
-    let code = secret()?;
-    store
-        .create_code(token.key, &digest(&code), clock.microseconds() + LINK)
-        .await?;
+    let link = super::link::make(store, clock, &token, origin).await?;
     output::line(&format!(
         "This inventory has no token yet. Its first one, of scope admin, shown once:\n\
          \n  {}\n\
          \nTo see the pages, open this link within 10 minutes; it works once:\n\
-         \n  {origin}/login?code={code}\n",
+         \n  {link}\n\
+         \nLater ones are made by `cupel-inventory link`.\n",
         text.reveal()
     ))?;
     Ok(())

@@ -49,7 +49,7 @@ fn pages_are_without_errors_and_a_fault_appears_on_an_open_one() -> Result<()> {
     let inventory = Inventory::start(directory.path(), &[])?;
     let (mut node, id) = seen_node(&directory.path().join("node"), &inventory, "gpu-off-bus")?;
     let mut browser = Browser::start(directory.path())?;
-    browser.go(inventory.login.as_deref().context("no way in")?)?;
+    browser.go(&inventory.link()?)?;
     browser.errors()?;
 
     let page = format!("{}/nodes/{id}", inventory.url);

@@ -24,8 +24,6 @@ pub struct Inventory {
     pub data: PathBuf,
     /// The token of its administrator.
     pub admin: String,
-    /// A one-time way in for a browser.
-    pub login: Option<String>,
     listen: String,
     more: Vec<String>,
 }
@@ -67,16 +65,11 @@ impl Inventory {
                 token
             }
         };
-        let login = said
-            .split_whitespace()
-            .rfind(|word| word.starts_with("http") && word.contains("/login?code="))
-            .map(str::to_owned);
         Ok(Self {
             process,
             url,
             data,
             admin,
-            login,
             listen: listen.to_owned(),
             more,
         })
@@ -96,20 +89,40 @@ impl Inventory {
         if let Some(node) = node {
             args.extend(["--node", node]);
         }
+        self.answer_of(&args)
+    }
+
+    /// Makes a way in for a browser, which works once.
+    ///
+    /// # Errors
+    /// The program refuses.
+    pub fn link(&self) -> Result<String> {
+        self.answer_of(&["link", "--url", &self.url])
+    }
+
+    /// The last word that the program says.
+    fn answer_of(&self, args: &[&str]) -> Result<String> {
         let data = self.data.display().to_string();
-        args.extend(["--data", &data]);
-        let log = self.data.with_extension(format!("token-{name}.log"));
-        let mut running = Running::start(&program("cupel-inventory")?, &args, &[], &log)?;
+        let whole = [args, &["--data", &data]].concat();
+        let name = args
+            .iter()
+            .take_while(|arg| !arg.starts_with("--"))
+            .take(3)
+            .copied()
+            .collect::<Vec<_>>()
+            .join("-");
+        let log = self.data.with_extension(format!("{name}.log"));
+        let mut running = Running::start(&program("cupel-inventory")?, &whole, &[], &log)?;
         let until = Instant::now() + START;
         while running.runs()? {
             if Instant::now() > until {
-                bail!("token create does not end");
+                bail!("cupel-inventory {} does not end", args.join(" "));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         let said = running.said();
-        let token = said.split_whitespace().last().map(str::to_owned);
-        token.with_context(|| format!("no token: {said} {}", running.told()))
+        let word = said.split_whitespace().last().map(str::to_owned);
+        word.with_context(|| format!("no answer: {said} {}", running.told()))
     }
 
     /// Kills it.

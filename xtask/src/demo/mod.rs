@@ -54,9 +54,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
     if options.once {
         return once(&mut rack, &inventory);
     }
-    if let Some(login) = &inventory.login {
-        println!("\nOpen this once in a browser:\n  {login}\n");
-    }
+    println!("\nOpen this once in a browser:\n  {}\n", inventory.link()?);
     console::run(&mut rack, &inventory)?;
     Ok(0)
 }
