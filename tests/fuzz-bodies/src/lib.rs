@@ -9,6 +9,7 @@
 //! stable compiler.
 
 mod configuration;
+mod enrolment;
 mod installation;
 mod ioctl_replies;
 mod kernel_log;
@@ -19,6 +20,7 @@ mod sysfs;
 mod worker_frames;
 
 pub use configuration::configuration;
+pub use enrolment::enrolment;
 pub use installation::installation;
 pub use ioctl_replies::ioctl_replies;
 pub use kernel_log::kernel_log;
@@ -34,6 +36,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target, by name.
 pub const TARGETS: &[Target] = &[
     ("configuration", configuration),
+    ("enrolment", enrolment),
     ("installation", installation),
     ("ioctl_replies", ioctl_replies),
     ("kernel_log", kernel_log),
