@@ -7,6 +7,7 @@
 //!   in the cache of images.
 //! - A host that cannot do it is told why, and nothing fails.
 
+mod authority;
 pub mod host;
 mod image;
 mod machine;

@@ -98,7 +98,8 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("smbios-lib", &["cupel-hardware"], HARDWARE),
     ("procfs-core", &["cupel-hardware"], HARDWARE),
     ("rusqlite", &["cupel-reporting"], STATE),
-    ("reqwest", &["cupel-reporting"], STATE),
+    // Machines in a box are asked for over TLS.
+    ("reqwest", &["cupel-reporting", "cupel-machines"], STATE),
     ("sqlx", &["cupel-inventory"], STORE),
 ];
 const WORKER: &str =

@@ -23,7 +23,12 @@ pub fn ready(log: &Path) -> Result<(), String> {
     if std::env::consts::ARCH != "x86_64" {
         return Err("machines are emulated on x86-64 hosts only".to_owned());
     }
-    let absent = missing();
+    installed(TOOLS, log)
+}
+
+/// Installs these programs where they are not and the caller may. `Err` says why they are not there.
+pub fn installed(tools: &[(&str, &str)], log: &Path) -> Result<(), String> {
+    let absent = missing(tools);
     if absent.is_empty() {
         return Ok(());
     }
@@ -40,18 +45,18 @@ pub fn ready(log: &Path) -> Result<(), String> {
         host::run("apt-get", &args, log, INSTALL)
     };
     match install() {
-        Ok(()) if missing().is_empty() => Ok(()),
+        Ok(()) if missing(tools).is_empty() => Ok(()),
         Ok(()) => Err(format!(
             "installed, and yet not there: {}",
-            missing().join(", ")
+            missing(tools).join(", ")
         )),
         Err(error) => Err(format!("cannot install {names}: {error:#}")),
     }
 }
 
 /// The packages of what is not there.
-fn missing() -> Vec<&'static str> {
-    TOOLS
+fn missing<'a>(tools: &[(&str, &'a str)]) -> Vec<&'a str> {
+    tools
         .iter()
         .filter(|(program, _)| host::find(program).is_none())
         .map(|(_, package)| *package)

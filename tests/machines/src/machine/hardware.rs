@@ -1,6 +1,6 @@
 //! What a machine is made of, and how QEMU is told.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::image::Image;
 
@@ -26,6 +26,12 @@ pub struct Hardware {
     pub product: String,
     /// Its serial number.
     pub serial: String,
+    /// Its UUID, by which a node is known; none: the firmware names none.
+    pub uuid: Option<String>,
+    /// Its TPM: the directory that is its memory.
+    pub tpm: Option<PathBuf>,
+    /// Its place in a network that machines share: a port of theirs, and its number from 1 on.
+    pub rack: Option<(u16, u8)>,
     /// NVMe drives.
     pub drives: Vec<Drive>,
     /// Whether it has a management controller (a simulated one).
@@ -43,6 +49,9 @@ impl Default for Hardware {
             manufacturer: "Cupel".to_owned(),
             product: "Machine in a box".to_owned(),
             serial: "BOX-0001".to_owned(),
+            uuid: None,
+            tpm: None,
+            rack: None,
             drives: Vec::new(),
             controller: false,
             adapter: false,
@@ -96,6 +105,27 @@ impl Hardware {
                 value(&self.serial)
             ),
         );
+        let board = format!("type=2,serial=BOARD-{}", value(&self.serial));
+        add("-smbios", board);
+        if let Some(uuid) = &self.uuid {
+            add("-uuid", uuid.clone());
+        }
+        if self.tpm.is_some() {
+            add("-chardev", format!("socket,id=tpm,path={}", at(TPM_SOCKET)));
+            add("-tpmdev", "emulator,id=tpm0,chardev=tpm".to_owned());
+            add("-device", "tpm-crb,tpmdev=tpm0".to_owned());
+        }
+        if let Some((port, number)) = self.rack {
+            // Bound to the loopback: what machines say to each other stays on this host.
+            add(
+                "-netdev",
+                format!("socket,id=rack,mcast=230.0.0.1:{port},localaddr=127.0.0.1"),
+            );
+            add(
+                "-device",
+                format!("virtio-net-pci,netdev=rack,id=nic2,mac=52:54:00:00:07:{number:02x}"),
+            );
+        }
         add(
             "-drive",
             format!("if=none,id=disk,file={},format=qcow2", at("disk.qcow2")),
@@ -161,6 +191,9 @@ impl Hardware {
         all
     }
 }
+
+/// Where the emulated TPM is spoken to.
+pub const TPM_SOCKET: &str = "tpm";
 
 /// The slot of the adapter.
 const ADAPTER: usize = 10;

@@ -16,7 +16,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::guest::{Guest, Ran, Started};
-use super::hardware::{Files, Hardware, drive_file};
+use super::hardware::{Files, Hardware, TPM_SOCKET, drive_file};
 use super::qmp::Qmp;
 use crate::host;
 use crate::image::Image;
@@ -26,6 +26,12 @@ const BOOT: Duration = Duration::from_secs(240);
 
 /// Longest that a command may take where its caller says nothing else.
 const COMMAND: Duration = Duration::from_secs(120);
+
+/// Longest until an emulated TPM can be spoken to.
+const TPM: Duration = Duration::from_secs(30);
+
+/// The program that plays a TPM.
+pub const TPM_PROGRAM: &str = "swtpm";
 
 /// A machine.
 #[derive(Debug)]
@@ -43,14 +49,15 @@ pub struct Machine {
 struct Power {
     qmp: Qmp,
     guest: Guest,
-    _qemu: Qemu,
+    _qemu: Ends,
+    _tpm: Option<Ends>,
 }
 
-/// The emulator, which ends with this.
+/// A program that ends with this: an emulator.
 #[derive(Debug)]
-struct Qemu(Child);
+struct Ends(Child);
 
-impl Drop for Qemu {
+impl Drop for Ends {
     fn drop(&mut self) {
         // Gone already: then there is nothing to end.
         let _ = self.0.kill();
@@ -64,6 +71,13 @@ impl Machine {
     /// # Errors
     /// QEMU does not start, or the guest does not come up.
     pub fn new(image: &Image, hardware: &Hardware) -> Result<Self> {
+        let mut machine = Self::off(image, hardware)?;
+        machine.power_on()?;
+        Ok(machine)
+    }
+
+    /// A new machine with an empty past, switched off.
+    fn off(image: &Image, hardware: &Hardware) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("cupel-machine-")
             .tempdir()?;
@@ -85,15 +99,33 @@ impl Machine {
             let file = File::create(directory.path().join(drive_file(index)))?;
             file.set_len(u64::from(drive.size) << 20)?;
         }
-        let mut machine = Self {
+        Ok(Self {
             image: image.clone(),
             hardware: hardware.clone(),
             directory,
             power: None,
             boot: Duration::ZERO,
-        };
-        machine.power_on()?;
-        Ok(machine)
+        })
+    }
+
+    /// Another machine with a copy of this one's disk, switched on. This one is off.
+    ///
+    /// # Errors
+    /// This one is on, the disk cannot be copied, or the other does not come up.
+    pub fn copied(&self, hardware: &Hardware) -> Result<Self> {
+        if self.power.is_some() {
+            bail!("the machine is on: its disk is not copied");
+        }
+        let mut other = Self::off(&self.image, hardware)?;
+        let disk = |machine: &Self| machine.directory.path().join("disk.qcow2");
+        fs::copy(disk(self), disk(&other)).context("copy the disk")?;
+        other.power_on()?;
+        Ok(other)
+    }
+
+    /// Other hardware around the same disk, from the next start on.
+    pub fn rebuilt(&mut self, change: impl FnOnce(&mut Hardware)) {
+        change(&mut self.hardware);
     }
 
     /// Switches it on and waits for the guest.
@@ -105,7 +137,7 @@ impl Machine {
             bail!("the machine is on");
         }
         let directory = self.directory.path();
-        for socket in ["qmp", "agent"] {
+        for socket in ["qmp", "agent", TPM_SOCKET] {
             let _ = fs::remove_file(directory.join(socket));
         }
         let accelerator = std::env::var("CUPEL_MACHINES_ACCELERATOR")
@@ -117,7 +149,9 @@ impl Machine {
         let options = self.hardware.options(&self.image, &files, &accelerator);
         let emulator = host::find("qemu-system-x86_64").context("no QEMU here")?;
         let began = Instant::now();
-        let qemu = Qemu(host::start(
+        let tpm = self.hardware.tpm.as_deref().map(|memory| self.tpm(memory));
+        let tpm = tpm.transpose()?;
+        let qemu = Ends(host::start(
             &emulator,
             &options,
             &directory.join("qemu.log"),
@@ -128,11 +162,38 @@ impl Machine {
             qmp,
             guest,
             _qemu: qemu,
+            _tpm: tpm,
         });
         let up = self.on()?.guest.wait(BOOT);
         up.with_context(|| self.told())?;
         self.boot = began.elapsed();
         Ok(())
+    }
+
+    /// Starts its TPM, and waits until it can be spoken to.
+    fn tpm(&self, memory: &Path) -> Result<Ends> {
+        let directory = self.directory.path();
+        let program = host::find(TPM_PROGRAM).with_context(|| format!("no {TPM_PROGRAM} here"))?;
+        fs::create_dir_all(memory)?;
+        let socket = directory.join(TPM_SOCKET);
+        let args = [
+            "socket".to_owned(),
+            "--tpm2".to_owned(),
+            "--tpmstate".to_owned(),
+            format!("dir={}", memory.display()),
+            "--ctrl".to_owned(),
+            format!("type=unixio,path={}", socket.display()),
+        ];
+        let log = directory.join("tpm.log");
+        let tpm = Ends(host::start(&program, &args, &log)?);
+        let until = Instant::now() + TPM;
+        while !socket.exists() {
+            if Instant::now() > until {
+                bail!("the TPM does not start: {}", host::tail(&log, 5));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(tpm)
     }
 
     /// Cuts the power.

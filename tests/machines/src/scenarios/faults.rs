@@ -1,6 +1,6 @@
 //! Faults of real devices, read by the installed service, told to an inventory, and cleared by their
-//! rules: a lost drive, an error of a PCI Express device, a machine check, an RDMA port that is taken
-//! down.
+//! rules: an event of the management controller, a lost drive, an error of a PCI Express device, a
+//! machine check, an RDMA port that is taken down.
 
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,16 @@ const SEEN: Duration = Duration::from_secs(240);
 /// A software RDMA port on the adapter.
 const RDMA: &str = "modprobe rdma_rxe && rdma link add rxe0 type rxe netdev ens10 && \
                     ip link set ens10 up";
+
+/// The controller's log is read often.
+const OFTEN: &str = "printf '[service.every_seconds]\\nbmc-details = 10\\n' >/etc/cupel/often.toml && \
+     systemctl reload cupel";
+
+/// An event is written into the controller's log: of a power supply (type 8, number 0x51), that a
+/// failure was detected; and the same taken back.
+const SUPPLY: &str = "ipmitool raw 0x0a 0x44 0 0 2 0 0 0 0 0x20 0 4 8 0x51 0x6f 0x01 0xff 0xff";
+const SUPPLY_BACK: &str =
+    "ipmitool raw 0x0a 0x44 0 0 2 0 0 0 0 0x20 0 4 8 0x51 0xef 0x01 0xff 0xff";
 
 /// An uncorrected error of the first processor, injected below the kernel's decoder.
 const MACHINE_CHECK: &str = "modprobe mce-inject && cd /sys/kernel/debug/mce-inject && \
@@ -56,6 +66,14 @@ pub fn run(bench: &Bench) -> Result<String> {
         id: &id,
     };
     watch.wait_for(&[], &mut node)?;
+
+    node.machine.run(OFTEN)?.ok()?;
+    node.machine.run(SUPPLY)?.ok()?;
+    watch.wait_for(&["bmc.event-critical"], &mut node)?;
+    let supply = watch.open()?;
+    let part = &supply.first().context("no finding of the power supply")?["component"];
+    ensure!(part["kind"] == "psu", "the power supply is told as {part}");
+    node.machine.run(SUPPLY_BACK)?.ok()?;
 
     node.machine.link_error("COMP_TIME")?;
     node.machine.run(MACHINE_CHECK)?.ok()?;
@@ -98,7 +116,7 @@ pub fn run(bench: &Bench) -> Result<String> {
     node.healthy()?;
     watch.wait_for(&[], &mut node)?;
     Ok(format!(
-        "four faults of real devices were in the inventory, the first three after {:.0} s, and each ended by its rule",
+        "five faults of real devices were in the inventory, three of them after {:.0} s, and each ended by its rule",
         took.as_secs_f64()
     ))
 }

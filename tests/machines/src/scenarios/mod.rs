@@ -10,6 +10,7 @@ mod faults;
 mod install;
 mod installed;
 mod power;
+mod rack;
 mod reports;
 mod seen;
 mod upgrade;
@@ -114,6 +115,12 @@ pub const ALL: &[Scenario] = &[
         about: "a lost drive, a device's error, a machine check, a port down: told, and cleared",
         short: false,
         run: faults::run,
+    },
+    Scenario {
+        name: "rack",
+        about: "a rack of three on one network, by push over ssh, each with an identity",
+        short: false,
+        run: rack::run,
     },
     Scenario {
         name: "wish",
