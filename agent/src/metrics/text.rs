@@ -106,7 +106,7 @@ pub(super) struct Sink {
 
 impl Sink {
     /// Room for a node with eight GPUs, so that the text seldom moves.
-    const ROOM: usize = 512 * 1024;
+    const ROOM: usize = 320 * 1024;
 
     pub(super) fn new() -> Self {
         Self {

@@ -237,7 +237,7 @@ pub fn run(context: &Context, options: &Options) -> anyhow::Result<Exit> {
         }
         if is_starting && engine.has_judged() && began.elapsed() > STARTED {
             is_starting = false;
-            if let Err(error) = own::let_go_of_code() {
+            if let Err(error) = own::let_go_of_program() {
                 tracing::debug!("what the start needed stays in memory: {error}");
             }
         }

@@ -22,7 +22,7 @@ use crate::error::ReadError;
 use crate::root::Root;
 
 /// Bytes read at once. The longest record fits several times.
-const BLOCK: usize = 16 * RECORD_BYTES;
+const BLOCK: usize = 4 * RECORD_BYTES;
 
 /// Bytes before the place that was reached, by which the log is known again.
 const KNOWN: usize = 256;

@@ -5,14 +5,14 @@
 //!   to do with it.
 //! - What cannot be read is left out.
 
-mod code;
+mod program;
 
 use std::fs;
 
 use cupel_model::units::Seconds;
 use nix::unistd::{SysconfVar, sysconf};
 
-pub use code::let_go_of_code;
+pub use program::let_go_of_program;
 
 /// What one process costs.
 #[derive(Clone, Debug, PartialEq)]
