@@ -84,8 +84,10 @@ async fn an_identity_that_is_shown_by_another_machine_is_told() {
     let token = join(&inventory, "copied", 1, Bound::Any).await;
     refused(&inventory, &token, &copy, 403, "key-of-another-node").await;
     assert_eq!(codes(&inventory, node).await, ["node.identity-elsewhere"]);
-    // That machine gets an identity of its own: it is settled.
+    // Whoever takes that name for himself settles nothing of another node: a person does.
     machine::Node::enrol(&inventory, &Machine::number(2)).await;
+    assert_eq!(codes(&inventory, node).await, ["node.identity-elsewhere"]);
+    assert!(inventory.store.accept_identity(node).await.is_ok());
     assert_eq!(codes(&inventory, node).await, [""; 0]);
     assert_eq!(
         inventory.ok(&format!("/v1/nodes/{node}")).await["verdict"],

@@ -3,7 +3,12 @@
 use cupel_model::Timestamp;
 use cupel_model::enrolment::{HardwareIdentity, KeyProtection};
 
+use super::Error;
+use crate::authority::Issued;
 use crate::record::IdentityState;
+
+/// Makes the certificate that is asked for. It is called when it is certain that it may be had.
+pub type Sign<'a> = dyn Fn() -> Result<Issued, Error> + Sync + 'a;
 
 /// For whom alone a join token is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::authority::AuthorityError;
+
 /// Why the store did not do what it was asked for.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -60,6 +62,9 @@ pub enum Error {
         #[source]
         source: Arc<std::io::Error>,
     },
+    /// A certificate could not be made.
+    #[error("the authority failed")]
+    Authority(#[source] Arc<AuthorityError>),
     /// Anything else.
     #[error("the database failed")]
     Backend(#[source] Arc<dyn std::error::Error + Send + Sync>),
@@ -99,6 +104,7 @@ impl Error {
             | Self::TokenExists(_)
             | Self::JoinExists(_)
             | Self::Damaged { .. }
+            | Self::Authority(_)
             | Self::Backend(_) => false,
         }
     }

@@ -24,7 +24,6 @@ pub use fleet::{Choices, CodeCount, FleetFilter, FleetLine, FleetPage, RackCount
 pub use sqlite::Opened;
 pub use types::*;
 
-use crate::authority::Issued;
 use crate::ingest::Incoming;
 use crate::record::{
     By, Change, Delivery, ExpectedEntry, ExpectedList, ExpectedMode, ExpectedRecord, ExpectedState,
@@ -184,9 +183,9 @@ ask! {
     /// Revokes a join token by name or public half. `false`: there is none, or it is revoked.
     revoke_join(name: &str) -> bool;
     /// Gives a node an identity, if the join token lets it.
-    enrol(asked: &Asked, issued: &Issued, join_key: i64) -> Enrolled;
+    enrol(asked: &Asked, sign: &Sign<'_>, join_key: i64) -> Enrolled;
     /// Gives a node its next certificate. `shown`: SHA-256 of the one that it has.
-    renew(asked: &Asked, issued: &Issued, shown: &[u8; 32]) -> Renewed;
+    renew(asked: &Asked, sign: &Sign<'_>, shown: &[u8; 32]) -> Renewed;
     /// The identity with this certificate, by its SHA-256.
     identity(fingerprint: &[u8; 32]) -> Option<Identity>;
     /// The newest identity of each node.

@@ -5,6 +5,7 @@
 //! - Each refusal says what to do, and is in the log with the node that was refused.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{ConnectInfo, Request, State};
@@ -18,9 +19,11 @@ use cupel_model::enrolment::{Enrolment, EnrolmentRequest, HardwareIdentity};
 use super::guard::Shown;
 use super::problem::{Mistake, Problem, chain};
 use super::{App, answer, body, guard};
-use crate::authority::{Authority, AuthorityError, NodeKey};
+use crate::authority::{Authority, AuthorityError, Issued, NodeKey};
 use crate::name;
-use crate::store::{Asked, Enrolled, Identity, JoinRefusal, JoinToken, RenewalRefusal, Renewed};
+use crate::store::{
+    Asked, Enrolled, Error, Identity, JoinRefusal, JoinToken, RenewalRefusal, Renewed,
+};
 
 /// A refusal of a join token as a problem.
 pub fn refused(why: &JoinRefusal) -> Problem {
@@ -116,6 +119,20 @@ fn asked(request: &EnrolmentRequest) -> Result<(Asked, NodeKey), Problem> {
     Ok((asked, key))
 }
 
+/// Signs a certificate for this node and key, when it is asked to.
+fn sign<'a>(
+    app: &'a App,
+    authority: &'a Authority,
+    node: &'a str,
+    key: &'a NodeKey,
+) -> impl Fn() -> Result<Issued, Error> + Sync + 'a {
+    move || {
+        let now = app.clock().microseconds();
+        let issued = authority.issue(node, key, app.policy(), now);
+        issued.map_err(|error| Error::Authority(Arc::new(error)))
+    }
+}
+
 /// 201, with the certificate.
 fn given(authority: &Authority, identity: Identity) -> Result<Response, Problem> {
     let mut response = answer::json(&Enrolment {
@@ -152,11 +169,8 @@ pub async fn post(
     let request = read(&app, &parts.headers, incoming).await?;
     let (asked, key) = asked(&request)?;
     let authority = app.authority().await.map_err(|error| broken(&error))?;
-    let now = app.clock().microseconds();
-    let issued = authority
-        .issue(&asked.node, &key, app.policy(), now)
-        .map_err(|error| broken(&error))?;
-    match app.store().enrol(&asked, &issued, token.key).await? {
+    let sign = sign(&app, &authority, &asked.node, &key);
+    match app.store().enrol(&asked, &sign, token.key).await? {
         Enrolled::Done(identity) => {
             // What the node had before is good no more.
             app.0.identities.forget();
@@ -184,14 +198,8 @@ pub async fn renew(
     let request = read(&app, &parts.headers, incoming).await?;
     let (asked, key) = asked(&request)?;
     let authority = app.authority().await.map_err(|error| broken(&error))?;
-    let now = app.clock().microseconds();
-    let issued = authority
-        .issue(&asked.node, &key, app.policy(), now)
-        .map_err(|error| broken(&error))?;
-    let renewed = app
-        .store()
-        .renew(&asked, &issued, &shown.fingerprint)
-        .await?;
+    let sign = sign(&app, &authority, &asked.node, &key);
+    let renewed = app.store().renew(&asked, &sign, &shown.fingerprint).await?;
     match renewed {
         Renewed::Done(identity) => given(&authority, *identity),
         Renewed::Refused(why) => {

@@ -217,6 +217,7 @@ impl From<store::Error> for Problem {
             | store::Error::Older { .. }
             | store::Error::Damaged { .. }
             | store::Error::File { .. }
+            | store::Error::Authority(_)
             | store::Error::Backend(_) => {
                 tracing::error!("the store failed: {}", chain(&error));
                 Self::internal()

@@ -1,14 +1,12 @@
 //! Identities of nodes.
 //!
 //! # Invariants
-//! - What a join token may is looked at in the transaction that uses it.
+//! - What a join token may is looked at in the transaction that uses it; nothing is signed before.
 //! - Of a node's identities one key is active: enrolling with another supersedes it in the same
 //!   transaction.
 //! - A key is one node's, and does not come back after it was revoked.
 
 use cupel_model::enrolment::HardwareIdentity;
-use cupel_model::finding::Evidence;
-use cupel_model::wire::Tracked;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -17,7 +15,7 @@ use super::row::{Columns as _, to_word};
 use super::{Sqlite, joins};
 use crate::authority::Issued;
 use crate::record::{Happened, IdentityState, IdentityStep};
-use crate::store::{Asked, Enrolled, Error, Identity, JoinRefusal, RenewalRefusal, Renewed};
+use crate::store::{Asked, Enrolled, Error, Identity, JoinRefusal, RenewalRefusal, Renewed, Sign};
 
 /// An identity from its row, at this time.
 pub fn identity(row: &SqliteRow, now: i64) -> Result<Identity, Error> {
@@ -156,30 +154,6 @@ pub async fn board(c: &mut SqliteConnection, node: &str) -> Result<Option<String
     }
 }
 
-/// Closes what is told of other nodes' identities that this machine showed: it has its own now.
-async fn settle_others(c: &mut SqliteConnection, node: &str, now: i64) -> Result<(), Error> {
-    let rows = sqlx::query(
-        "SELECT n.id, f.tracked_json FROM findings f JOIN nodes n ON n.key = f.node_key
-         WHERE f.code = ?1 AND f.source = 1 AND f.closed_at IS NULL",
-    )
-    .bind(ELSEWHERE)
-    .fetch_all(&mut *c)
-    .await?;
-    for row in &rows {
-        let told: Tracked = row.json("tracked_json", "a finding")?;
-        let is_this = |evidence: &Evidence| {
-            evidence.name == "shown_by" && evidence.value.as_str() == Some(node)
-        };
-        if told.finding.evidence.iter().any(is_this)
-            && let Some(mut head) = Head::load(c, &row.text("id")?).await?
-        {
-            let why = format!("{node} was enrolled and has an identity of its own");
-            settle_identity(c, &mut head, &[ELSEWHERE], &why, now).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Writes into the history of a node that reports for the first time how it was enrolled.
 pub async fn recall(c: &mut SqliteConnection, node: &str, node_key: i64) -> Result<(), Error> {
     let rows = sqlx::query(
@@ -209,12 +183,12 @@ fn enrolled(token: &str, anew: bool) -> String {
 }
 
 impl Sqlite {
-    /// Gives a node an identity, if the join token lets it. `issued` is its certificate, of which
-    /// nobody knows until this is done.
+    /// Gives a node an identity, if the join token lets it. `sign` makes its certificate, once it is
+    /// certain that it may have one.
     pub async fn enrol(
         &self,
         asked: &Asked,
-        issued: &Issued,
+        sign: &Sign<'_>,
         join_key: i64,
     ) -> Result<Enrolled, Error> {
         let now = self.clock.microseconds();
@@ -258,11 +232,10 @@ impl Sqlite {
         .execute(&mut *c)
         .await?
         .rows_affected();
-        let made = insert(c, asked, issued, token.key, now, now).await?;
+        let made = insert(c, asked, &sign()?, token.key, now, now).await?;
         let why = enrolled(&token.name, superseded > 0);
         let settles = [BOARD, ELSEWHERE];
         remember(c, &asked.node, IdentityStep::Enrolled, &why, &settles, now).await?;
-        settle_others(c, &asked.node, now).await?;
         transaction.commit().await?;
         self.tell().await?;
         Ok(Enrolled::Done(Box::new(made)))
@@ -278,13 +251,13 @@ impl Sqlite {
         row.map(|row| identity(&row, now)).transpose()
     }
 
-    /// Gives a node its next certificate. `shown`: SHA-256 of the one that it has; `issued` is the
-    /// next one, of which nobody knows until this is done. The one that it has stays good for its
+    /// Gives a node its next certificate. `shown`: SHA-256 of the one that it has; `sign` makes the
+    /// next one, once it is certain that it may have one. The one that it has stays good for its
     /// time: an answer may be lost.
     pub async fn renew(
         &self,
         asked: &Asked,
-        issued: &Issued,
+        sign: &Sign<'_>,
         shown: &[u8; 32],
     ) -> Result<Renewed, Error> {
         let now = self.clock.microseconds();
@@ -333,7 +306,7 @@ impl Sqlite {
             .take()
             .or(has.hardware.chassis_serial);
         let (join_key, enrolled_at) = (row.int("join_key")?, row.int("enrolled_at")?);
-        let made = insert(c, &asked, issued, join_key, enrolled_at, now).await?;
+        let made = insert(c, &asked, &sign()?, join_key, enrolled_at, now).await?;
         transaction.commit().await?;
         Ok(Renewed::Done(Box::new(made)))
     }

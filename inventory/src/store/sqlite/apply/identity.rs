@@ -110,7 +110,8 @@ fn elsewhere(head: &Head, shown: Elsewhere<'_>) -> Told {
                 RemedyAction::RunDiagnostic,
                 format!(
                     "Find the machine{from}. If it should be a node of its own, enrol it anew: \
-                     `cupel-inventory join create`, then `cupel enrol` there"
+                     `cupel-inventory join create`, then `cupel enrol` there; then `cupel-inventory \
+                     identity accept {id}`"
                 ),
             ),
             (
