@@ -268,7 +268,7 @@ async fn a_certificate_is_renewed_in_time_and_refused_after_it() {
         .report(&inventory, &report)
         .await
         .expect_err("handshake");
-    let refused = "cupel_inventory_refused_certificates_total 1\n";
+    let refused = "cupel_inventory_refused_certificates_total{reason=\"expired\"} 2\n";
     let began = std::time::Instant::now();
     loop {
         let (_, metrics) = inventory.get("/metrics").await;

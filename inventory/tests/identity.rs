@@ -1,15 +1,20 @@
-//! What the inventory finds about identities: shown elsewhere, on another main board, on two machines.
+//! What the inventory finds about identities: shown elsewhere, on another main board, on two machines;
+//! who may not have one, and what is told of those that are good no more.
 
 #[path = "enrolment/machine.rs"]
 mod machine;
 mod support;
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use cupel_inventory::authority::Policy;
-use cupel_inventory::store::{Accepted, Bound};
+use cupel_inventory::authority::{NodeKey, Policy};
+use cupel_inventory::expected::{Format, parse};
+use cupel_inventory::record::ExpectedMode;
+use cupel_inventory::store::{self, Accepted, Asked, Bound, Enrolled, JoinRefusal};
 use cupel_model::Verdict;
-use machine::{Life, Machine, join, refused};
+use cupel_model::enrolment::{Enrolment, KeyProtection};
+use machine::{Life, Machine, enrolled, join, refused};
 use rcgen::KeyPair;
 use serde_json::{Value, json};
 use support::Inventory;
@@ -158,7 +163,8 @@ async fn another_main_board_is_told_and_a_person_decides() {
     let report = one.told.full();
     assert_eq!(one.report(&inventory, &report).await, 200);
     assert_eq!(codes(&inventory, &node).await, ["node.board-replaced"]);
-    machine::Node::enrol(&inventory, &Machine::number(1)).await;
+    let token = join(&inventory, "repaired", 1, Bound::Node(node.clone())).await;
+    enrolled(&inventory, &token, &Machine::number(1)).await;
     assert_eq!(codes(&inventory, &node).await, [""; 0]);
     let unknown = inventory.store.accept_identity("no-such-node").await;
     assert_eq!(unknown.expect("answer"), Accepted::NoNode);
@@ -246,4 +252,196 @@ async fn what_waited_on_one_machine_is_never_two() {
     let record = inventory.ok(&format!("/v1/nodes/{}", after.id())).await;
     assert_eq!(record["boot"], after.boot);
     assert_eq!(codes(&inventory, &after.id()).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn nothing_is_signed_for_who_is_refused() {
+    let inventory = Inventory::start().await;
+    let machine = Machine::number(1);
+    let token = join(
+        &inventory,
+        "other",
+        1,
+        Bound::Node("another-node".to_owned()),
+    )
+    .await;
+    let key = inventory.store.joins().await.expect("tokens")[0].key;
+    let asked = Asked {
+        node: machine.node.clone(),
+        hardware: machine.hardware.clone(),
+        key_protection: KeyProtection::File,
+        key_digest: [7; 32],
+    };
+    let signed = AtomicU32::new(0);
+    let sign = || {
+        signed.fetch_add(1, Ordering::SeqCst);
+        Err(store::Error::Busy)
+    };
+    let answer = inventory.store.enrol(&asked, &sign, key).await;
+    let other = JoinRefusal::OtherNode("another-node".to_owned());
+    assert_eq!(answer.expect("answer"), Enrolled::Refused(other));
+    assert_eq!(signed.load(Ordering::SeqCst), 0);
+    refused(
+        &inventory,
+        &token,
+        &machine,
+        403,
+        "join-token-for-another-node",
+    )
+    .await;
+    // What could not be signed costs no use.
+    let token = join(&inventory, "any", 1, Bound::Any).await;
+    let key = inventory.store.joins().await.expect("tokens")[1].key;
+    let failed = inventory.store.enrol(&asked, &sign, key).await;
+    assert!(matches!(failed, Err(store::Error::Busy)), "{failed:?}");
+    assert_eq!(signed.load(Ordering::SeqCst), 1);
+    enrolled(&inventory, &token, &machine).await;
+}
+
+#[tokio::test]
+async fn a_node_is_not_taken_over_by_a_machine_that_tells_other_hardware() {
+    let inventory = Inventory::start().await;
+    let one = Machine::number(1);
+    let token = join(&inventory, "first", 1, Bound::Any).await;
+    let first = enrolled(&inventory, &token, &one).await;
+    let list = "[{\"chassis_serial\": \"CHS0002\", \"rack\": \"k07\"}]";
+    let list = parse(Format::Json, list.as_bytes()).expect("list");
+    let replace = ExpectedMode::Replace;
+    let stored = inventory.store.put_expected(&list, replace, None, false);
+    stored.await.expect("stored");
+
+    let mut thief = Machine::number(2);
+    thief.node.clone_from(&one.node);
+    let kind = "node-with-other-hardware";
+    for (name, bound) in [
+        ("any", Bound::Any),
+        ("rack", Bound::Rack("k07".to_owned())),
+        ("serial", Bound::Serial("CHS0002".to_owned())),
+    ] {
+        let token = join(&inventory, name, 1, bound).await;
+        let detail = refused(&inventory, &token, &thief, 403, kind).await;
+        let way = format!("--node {}", one.node);
+        assert!(detail.contains(&way), "{detail}");
+        // What would be asked for is not told to whoever asks.
+        for known in ["BRD0001", "CHS0001", "CRU0001"] {
+            assert!(!detail.contains(known), "{detail}");
+        }
+    }
+    // One that differs is enough, and telling none is no way around it.
+    let any = join(&inventory, "one more", 1, Bound::Any).await;
+    let changes: [fn(&mut Machine); 6] = [
+        |machine| machine.hardware.board_serial = Some("BRD0002".to_owned()),
+        |machine| machine.hardware.chassis_serial = Some("CHS0002".to_owned()),
+        |machine| machine.hardware.serial = Some("CRU0002".to_owned()),
+        |machine| machine.hardware.board_serial = None,
+        |machine| machine.hardware.serial = Some("Default string".to_owned()),
+        |machine| machine.hardware = Default::default(),
+    ];
+    for change in changes {
+        let mut other = Machine::number(1);
+        change(&mut other);
+        refused(&inventory, &any, &other, 403, kind).await;
+    }
+    let identities = inventory.store.identities().await.expect("identities");
+    assert_eq!(identities.len(), 1);
+    assert_eq!(identities[0].certificate, first.certificate);
+    let joins = inventory.store.joins().await.expect("tokens");
+    assert!(joins[1..].iter().all(|join| join.used == 0), "{joins:?}");
+    // The same machine is reinstalled; another takes its place by a token that says so.
+    enrolled(&inventory, &any, &Machine::number(1)).await;
+    let bound = join(&inventory, "bound", 1, Bound::Node(one.node.clone())).await;
+    enrolled(&inventory, &bound, &thief).await;
+
+    // What a node that was never enrolled has reported counts as well.
+    let mut told = support::Node::number(&inventory.clock, 3);
+    inventory.take(&told.full()).await;
+    let mut thief = Machine::number(4);
+    thief.node = told.id();
+    let any = join(&inventory, "three", 1, Bound::Any).await;
+    refused(&inventory, &any, &thief, 403, kind).await;
+}
+
+/// That the metrics say this of certificates that are not good.
+async fn counted(inventory: &Inventory, reason: &str, count: u32) {
+    let name = "cupel_inventory_refused_certificates_total";
+    let line = format!("{name}{{reason=\"{reason}\"}} {count}\n");
+    let (_, metrics) = inventory.get("/metrics").await;
+    let metrics = metrics.as_str().expect("text");
+    assert!(metrics.contains(&line), "{line}{metrics}");
+}
+
+#[tokio::test]
+async fn an_older_copy_that_is_still_in_use_is_told() {
+    let inventory = Inventory::secured(Policy::default()).await;
+    let mut old = Life::begin(&inventory, 1).await;
+    let node = old.machine.node.clone();
+    let mut new = Life {
+        machine: Machine::number(1),
+        told: old.told.clone(),
+        node: machine::Node::enrol(&inventory, &Machine::number(9)).await,
+    };
+    new.node = machine::Node::enrol(&inventory, &new.machine).await;
+    new.told.sequence += 100;
+    // As when the service did not yet know of it.
+    inventory.clock.advance(299);
+    let superseded = (403, "urn:cupel:identity-superseded".to_owned());
+    assert_eq!(old.heartbeat(&inventory).await, superseded);
+    assert_eq!(codes(&inventory, &node).await, [""; 0]);
+    inventory.clock.advance(2);
+    assert_eq!(old.heartbeat(&inventory).await, superseded);
+    let found = open(&inventory, &node).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "node.identity-elsewhere");
+    let summary = found[0].1["summary"].as_str().expect("summary");
+    assert!(
+        summary.contains("An older copy") && summary.contains("127.0.0.1"),
+        "{summary}"
+    );
+    counted(&inventory, "superseded", 2).await;
+    assert_eq!(new.heartbeat(&inventory).await.0, 200);
+    assert!(inventory.store.accept_identity(&node).await.is_ok());
+    assert_eq!(codes(&inventory, &node).await, [""; 0]);
+
+    // Enrolled again with the same key, the certificate before is no copy.
+    let token = join(&inventory, "again", 1, Bound::Any).await;
+    enrolled(&inventory, &token, &new.machine).await;
+    inventory.clock.advance(600);
+    assert_eq!(new.heartbeat(&inventory).await, superseded);
+    assert_eq!(codes(&inventory, &node).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn certificates_that_are_good_no_more_are_counted_by_reason() {
+    let inventory = Inventory::secured(Policy::default()).await;
+    let mut one = Life::begin(&inventory, 1).await;
+    // Of this authority, and not in its database: as after a backup was put back, or with a key that
+    // was stolen.
+    let machine = Machine::number(1);
+    let authority = inventory.app.authority().await.expect("authority");
+    let key = NodeKey::of_request(&machine.asks().request).expect("key");
+    let now = inventory.clock.microseconds();
+    let forged = authority.issue(&machine.node, &key, &Policy::default(), now);
+    let given = Enrolment {
+        certificate: forged.expect("issued").certificate,
+        ..one.node.given.clone()
+    };
+    let report = one.told.full();
+    let forged = machine::Node::with(&machine, given);
+    let (status, value) = forged.report(&inventory, &report).await.expect("answer");
+    assert_eq!(
+        (status, &value["type"]),
+        (403, &json!("urn:cupel:identity-unknown"))
+    );
+    counted(&inventory, "unknown", 1).await;
+    counted(&inventory, "revoked", 0).await;
+
+    let node = &one.machine.node;
+    let revoked = inventory.store.revoke_identity(node).await;
+    assert!(revoked.expect("revoked"));
+    let began = std::time::Instant::now();
+    while one.heartbeat(&inventory).await.0 == 200 {
+        assert!(began.elapsed() < Duration::from_secs(30), "it works on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    counted(&inventory, "revoked", 1).await;
 }

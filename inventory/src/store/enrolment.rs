@@ -170,6 +170,23 @@ pub enum JoinRefusal {
         /// Where it is expected.
         expected: String,
     },
+    /// The node is known with other hardware than this machine tells, and the token is not for that
+    /// node. The refusal does not say which: whoever asks may be anybody.
+    #[error(
+        "node {node} is known here with another {what} than this machine tells: if it is {node} \
+         nevertheless, as after a repair, use a join file made with `cupel-inventory join create \
+         NAME --url URL --node {node}`"
+    )]
+    OtherHardware {
+        /// The node.
+        node: String,
+        /// What of it.
+        what: &'static str,
+        /// Serial number of that which is known.
+        known: String,
+        /// Serial number of that which the machine tells.
+        told: Option<String>,
+    },
     /// The key was taken away.
     #[error("this key was revoked and is not taken again: enrol with a new key")]
     RevokedKey,
@@ -191,6 +208,7 @@ impl JoinRefusal {
             | Self::OtherSerial { .. }
             | Self::NotExpected { .. }
             | Self::OtherRack { .. }
+            | Self::OtherHardware { .. }
             | Self::RevokedKey
             | Self::KeyOf(_) => false,
         }
@@ -207,6 +225,7 @@ impl JoinRefusal {
             Self::OtherSerial { .. } => "join-token-for-another-machine",
             Self::NotExpected { .. } => "machine-not-expected",
             Self::OtherRack { .. } => "machine-expected-elsewhere",
+            Self::OtherHardware { .. } => "node-with-other-hardware",
             Self::RevokedKey => "key-revoked",
             Self::KeyOf(_) => "key-of-another-node",
         }

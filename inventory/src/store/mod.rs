@@ -196,6 +196,8 @@ ask! {
     accept_identity(node: &str) -> Accepted;
     /// Notes that the identity of `node` was shown by a machine that calls itself another one.
     elsewhere(node: &str, by: &str, address: Option<&str>) -> ();
+    /// Notes that a certificate was shown which was superseded, unless it was a moment ago.
+    older_copy(fingerprint: &[u8; 32], address: Option<&str>) -> ();
     /// Judges the silence of all nodes.
     sweep(now: i64, listening_since: i64) -> Swept;
     /// Forgets what is older than it must be kept.

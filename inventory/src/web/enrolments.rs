@@ -4,14 +4,12 @@
 //! - A certificate is answered after it is on the disk; asking again gives the same one.
 //! - Each refusal says what to do, and is in the log with the node that was refused.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap};
-use axum::http::request::Parts;
 use axum::response::Response;
 use cupel_model::SCHEMA_VERSION;
 use cupel_model::enrolment::{Enrolment, EnrolmentRequest, HardwareIdentity};
@@ -148,12 +146,6 @@ fn given(authority: &Authority, identity: Identity) -> Result<Response, Problem>
     Ok(response)
 }
 
-/// Where the request comes from.
-fn address(parts: &Parts) -> Option<String> {
-    let from = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-    from.map(|ConnectInfo(address)| address.ip().to_string())
-}
-
 /// Notes that a machine that calls itself `by` has the key of another node.
 async fn copied(app: &App, owner: &str, by: &str, address: Option<String>) -> Result<(), Problem> {
     Ok(app.store().elsewhere(owner, by, address.as_deref()).await?)
@@ -181,7 +173,10 @@ pub async fn post(
         Enrolled::Refused(why) => {
             tracing::warn!(node = asked.node, token = token.name, "may not join: {why}");
             if let JoinRefusal::KeyOf(owner) = &why {
-                copied(&app, owner, &asked.node, address(&parts)).await?;
+                copied(&app, owner, &asked.node, guard::address(&parts.extensions)).await?;
+            }
+            if let JoinRefusal::OtherHardware { known, told, .. } = &why {
+                tracing::warn!(known, told, "its serial numbers, for whoever decides");
             }
             Err(refused(&why))
         }
@@ -206,7 +201,7 @@ pub async fn renew(
             let node = &shown.identity.node;
             tracing::warn!(node, "the identity is not renewed: {why}");
             if let RenewalRefusal::OtherNode(owner) = &why {
-                copied(&app, owner, &asked.node, address(&parts)).await?;
+                copied(&app, owner, &asked.node, guard::address(&parts.extensions)).await?;
             }
             Err(Problem::new(
                 StatusCode::FORBIDDEN,

@@ -55,6 +55,52 @@ impl Histogram {
     }
 }
 
+/// Why a certificate that was shown is not good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BadCertificate {
+    /// Its time is over.
+    Expired,
+    /// It is not of this authority, its time has not begun, or it is damaged.
+    Invalid,
+    /// Its identity was taken away.
+    Revoked,
+    /// Its node was enrolled anew.
+    Superseded,
+    /// It is of this authority, and not in the database.
+    Unknown,
+}
+
+impl BadCertificate {
+    const ALL: [Self; 5] = [
+        Self::Expired,
+        Self::Invalid,
+        Self::Revoked,
+        Self::Superseded,
+        Self::Unknown,
+    ];
+
+    /// What the verifier of connections says.
+    pub fn of(error: &rustls::CertificateError) -> Self {
+        use rustls::CertificateError::{Expired, ExpiredContext};
+        if matches!(error, Expired | ExpiredContext { .. }) {
+            Self::Expired
+        } else {
+            Self::Invalid
+        }
+    }
+
+    /// As it stands in the metric.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Invalid => "invalid",
+            Self::Revoked => "revoked",
+            Self::Superseded => "superseded",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 type Labels = (&'static str, String);
 
 /// What this process counts.
@@ -62,7 +108,7 @@ type Labels = (&'static str, String);
 pub struct Metrics {
     reports: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     answers: Mutex<BTreeMap<Labels, u64>>,
-    refused_certificates: AtomicU64,
+    refused_certificates: [AtomicU64; BadCertificate::ALL.len()],
     report_seconds: Histogram,
 }
 
@@ -83,10 +129,13 @@ impl Metrics {
         }
     }
 
-    /// Counts a connection that ended because the client's certificate was not good. Gives how many
-    /// that makes.
-    pub fn refused_certificate(&self) -> u64 {
-        self.refused_certificates.fetch_add(1, Ordering::Relaxed) + 1
+    /// Counts a client's certificate that was not good. Gives how many that makes for this reason.
+    pub fn refused_certificate(&self, reason: BadCertificate) -> u64 {
+        let counts = BadCertificate::ALL.iter().zip(&self.refused_certificates);
+        counts
+            .filter(|(of, _)| **of == reason)
+            .map(|(_, count)| count.fetch_add(1, Ordering::Relaxed) + 1)
+            .sum()
     }
 
     /// All of it, and the store's figures, as Prometheus reads it.
@@ -129,13 +178,16 @@ impl Metrics {
         page.head(
             "cupel_inventory_refused_certificates_total",
             "counter",
-            "Connections that ended because the client's certificate was not good.",
+            "Connections and requests that were refused because the client's certificate was not good.",
         );
-        let refused = self.refused_certificates.load(Ordering::Relaxed);
-        let _ = writeln!(
-            page.0,
-            "cupel_inventory_refused_certificates_total {refused}"
-        );
+        for (reason, count) in BadCertificate::ALL.iter().zip(&self.refused_certificates) {
+            let _ = writeln!(
+                page.0,
+                "cupel_inventory_refused_certificates_total{{reason=\"{}\"}} {}",
+                reason.word(),
+                count.load(Ordering::Relaxed)
+            );
+        }
         page.one(
             "cupel_inventory_event_listeners",
             "Listeners to the stream of changes.",

@@ -26,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use super::metrics::BadCertificate;
 use super::problem::Problem;
 use super::tls::{Secured, TlsError};
 use super::{App, guard, pages, watch};
@@ -205,16 +206,13 @@ pub struct Server {
     tls: Option<Secured>,
 }
 
-/// Tells of a client whose certificate was not good: a node that was off for longer than its
-/// certificate lasts tells nobody else. Of many one in a hundred is told.
+/// Tells of a client whose certificate gave no connection, as of a node that was off for longer than
+/// its certificate lasts.
 fn not_accepted(app: &App, from: Option<&SocketAddr>, error: &io::Error) {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     if let Some(rustls::Error::InvalidCertificate(why)) = inner {
-        let count = app.metrics().refused_certificate();
-        if count <= 100 || count.is_multiple_of(100) {
-            let address = from.map(|from| from.ip().to_string());
-            tracing::warn!(address, count, "a client's certificate is not good: {why}");
-        }
+        let address = from.map(|from| from.ip().to_string());
+        guard::tell(app, BadCertificate::of(why), address, &why.to_string());
     }
 }
 

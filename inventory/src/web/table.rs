@@ -54,7 +54,9 @@ fn writing() -> Vec<Route> {
                 "Needs a join token. Of the signing request the public key alone counts; it must be \
                  signed with its private half. Asking again with the same token, node and key gives \
                  the same certificate and costs nothing. A node that has an identity gets a new one \
-                 for another key; the old one is superseded at once.",
+                 for another key; the old one is superseded at once. A node \
+                 that is known with other hardware than the machine tells is refused, unless the \
+                 token is for that node.",
             )
             .takes::<EnrolmentRequest>(&["application/json"])
             .makes::<Enrolment>("the node's certificate"),

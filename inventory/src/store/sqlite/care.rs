@@ -3,7 +3,7 @@
 use cupel_model::Timestamp;
 
 use super::Sqlite;
-use super::apply::{CODES, ELSEWHERE, Elsewhere, Head, SHARED, shown_elsewhere, tell_node};
+use super::apply::{CODES, ELSEWHERE, Elsewhere, Head, How, SHARED, shown_elsewhere, tell_node};
 use super::identities::{identity, remember};
 use super::row::Columns as _;
 use crate::clock::SECOND;
@@ -12,6 +12,10 @@ use crate::store::{Accepted, Error, Identity};
 
 /// After how long without the other boot two machines are one again.
 const ALONE: i64 = 3600 * SECOND;
+
+/// For how long after an enrolment the identity before it may be shown: the service goes by the new
+/// one when it was told of it.
+const CHANGING: i64 = 300 * SECOND;
 
 /// Within what time the same machine with the same identity is not noted again.
 const NOTED: i64 = 60 * SECOND;
@@ -153,6 +157,37 @@ impl Sqlite {
         by: &str,
         address: Option<&str>,
     ) -> Result<(), Error> {
+        let how = How::OtherName(by);
+        self.note(node, Elsewhere { how, address }).await
+    }
+
+    /// Notes that a certificate was shown that was superseded by another key, unless that was a moment
+    /// ago: an older copy of the identity is in use.
+    pub async fn older_copy(
+        &self,
+        fingerprint: &[u8; 32],
+        address: Option<&str>,
+    ) -> Result<(), Error> {
+        let row = sqlx::query(
+            "SELECT i.node, i.ended_at FROM identities i
+             WHERE i.fingerprint = ?1 AND i.state = 'superseded' AND i.ended_at <= ?2
+                AND NOT EXISTS (SELECT 1 FROM identities a WHERE a.node = i.node
+                    AND a.state = 'active' AND a.key_digest = i.key_digest)",
+        )
+        .bind(&fingerprint[..])
+        .bind(self.clock.microseconds().saturating_sub(CHANGING))
+        .fetch_optional(&self.readers)
+        .await?;
+        let Some(row) = row else {
+            return Ok(());
+        };
+        let how = How::OlderCopy(&row.time("ended_at")?.to_string());
+        self.note(&row.text("node")?, Elsewhere { how, address })
+            .await
+    }
+
+    /// Notes that the identity of this node was shown where it should not be.
+    async fn note(&self, node: &str, shown: Elsewhere<'_>) -> Result<(), Error> {
         let now = self.clock.microseconds();
         let noted = sqlx::query(
             "SELECT f.tracked_json FROM findings f JOIN nodes n ON n.key = f.node_key
@@ -166,7 +201,8 @@ impl Sqlite {
         .await?;
         if let Some(row) = noted {
             let told = row.text("tracked_json")?;
-            if told.contains(by) && address.is_none_or(|address| told.contains(address)) {
+            let Elsewhere { how, address } = shown;
+            if told.contains(how.mark()) && address.is_none_or(|at| told.contains(at)) {
                 return Ok(());
             }
         }
@@ -175,7 +211,6 @@ impl Sqlite {
         let Some(mut head) = Head::load(c, node).await? else {
             return Ok(());
         };
-        let shown = Elsewhere { by, address };
         if shown_elsewhere(c, &mut head, shown, now).await? {
             tell_node(c, &head, "identity", now).await?;
         }

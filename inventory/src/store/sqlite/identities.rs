@@ -2,6 +2,8 @@
 //!
 //! # Invariants
 //! - What a join token may is looked at in the transaction that uses it; nothing is signed before.
+//! - A node that is known here is taken over by a machine that tells other hardware only with a
+//!   token that is for that node.
 //! - Of a node's identities one key is active: enrolling with another supersedes it in the same
 //!   transaction.
 //! - A key is one node's, and does not come back after it was revoked.
@@ -14,8 +16,11 @@ use super::apply::{BOARD, ELSEWHERE, Head, settle_identity, tell_node, write_his
 use super::row::{Columns as _, to_word};
 use super::{Sqlite, joins};
 use crate::authority::Issued;
+use crate::name;
 use crate::record::{Happened, IdentityState, IdentityStep};
-use crate::store::{Asked, Enrolled, Error, Identity, JoinRefusal, RenewalRefusal, Renewed, Sign};
+use crate::store::{
+    Asked, Bound, Enrolled, Error, Identity, JoinRefusal, RenewalRefusal, Renewed, Sign,
+};
 
 /// An identity from its row, at this time.
 pub fn identity(row: &SqliteRow, now: i64) -> Result<Identity, Error> {
@@ -58,6 +63,45 @@ async fn spoiled(c: &mut SqliteConnection, asked: &Asked) -> Result<Option<JoinR
         let state: IdentityState = row.word("state", "a state of an identity")?;
         if state == IdentityState::Revoked {
             return Ok(Some(JoinRefusal::RevokedKey));
+        }
+    }
+    Ok(None)
+}
+
+/// Which serial number the node is known with here that the machine does not tell, if there is one.
+/// What it leaves out counts as another: else whoever tells nothing would be any node.
+async fn other_hardware(
+    c: &mut SqliteConnection,
+    asked: &Asked,
+) -> Result<Option<JoinRefusal>, Error> {
+    let rows = sqlx::query(
+        "SELECT serial, chassis_serial, board_serial FROM (
+            SELECT * FROM identities WHERE node = ?1 AND state = 'active'
+            ORDER BY key DESC LIMIT 1)
+         UNION ALL
+         SELECT serial, chassis_serial, board_serial FROM nodes WHERE id = ?1",
+    )
+    .bind(&asked.node)
+    .fetch_all(&mut *c)
+    .await?;
+    let told = &asked.hardware;
+    for row in &rows {
+        for (column, what, told) in [
+            ("board_serial", "main board", &told.board_serial),
+            ("chassis_serial", "chassis", &told.chassis_serial),
+            ("serial", "system serial number", &told.serial),
+        ] {
+            let known = row.maybe_text(column)?;
+            if let Some(known) = known.as_deref().and_then(name::serial)
+                && told.as_deref() != Some(known)
+            {
+                return Ok(Some(JoinRefusal::OtherHardware {
+                    node: asked.node.clone(),
+                    what,
+                    known: known.to_owned(),
+                    told: told.clone(),
+                }));
+            }
         }
     }
     Ok(None)
@@ -214,6 +258,13 @@ impl Sqlite {
             && by == token.key
         {
             return Ok(Enrolled::Again(Box::new(known)));
+        }
+        let bound_to_it = match &token.bound {
+            Bound::Node(_) => true,
+            Bound::Any | Bound::Rack(_) | Bound::Serial(_) => false,
+        };
+        if !bound_to_it && let Some(why) = other_hardware(c, asked).await? {
+            return refused(why);
         }
         if token.used >= token.uses {
             let nodes = if token.uses == 1 { "node" } else { "nodes" };

@@ -24,7 +24,7 @@ use super::problem::Problem;
 use super::route::{About, Access};
 use crate::auth::{Scope, TokenText, digest};
 use crate::store::{JoinRefusal, JoinToken, Token};
-pub use identity::{Fingerprint, Shown};
+pub use identity::{Fingerprint, Shown, address, tell};
 use identity::{by_certificate, fingerprint, identified};
 pub use recent::Recent;
 
@@ -132,7 +132,7 @@ async fn caller(
         return Ok(token.map(Caller::Token).ok_or(Unknown::Refused));
     }
     if let Some(fingerprint) = fingerprint(extensions) {
-        let shown = by_certificate(app, fingerprint).await?;
+        let shown = by_certificate(app, fingerprint, extensions).await?;
         return Ok(Ok(Caller::Node(Box::new(shown))));
     }
     let Some(secret) = cookie(headers, COOKIE) else {

@@ -37,13 +37,31 @@ pub fn id_of(code: &str) -> String {
     format!("{code}/node")
 }
 
-/// A machine that shows the identity of another.
+/// A machine that shows an identity that it should not have.
 #[derive(Clone, Copy, Debug)]
 pub struct Elsewhere<'a> {
-    /// What it calls itself.
-    pub by: &'a str,
+    /// How that is known.
+    pub how: How<'a>,
     /// Where it reports from.
     pub address: Option<&'a str>,
+}
+
+/// How it is known that an identity is where it should not be.
+#[derive(Clone, Copy, Debug)]
+pub enum How<'a> {
+    /// The machine calls itself this.
+    OtherName(&'a str),
+    /// What it shows was superseded then, by another key.
+    OlderCopy(&'a str),
+}
+
+impl<'a> How<'a> {
+    /// What is in the finding of this and of no other.
+    pub fn mark(self) -> &'a str {
+        match self {
+            Self::OtherName(mark) | Self::OlderCopy(mark) => mark,
+        }
+    }
 }
 
 struct Told {
@@ -89,31 +107,48 @@ fn tracked(head: &Head, told: Told, now: i64) -> Tracked {
 }
 
 fn elsewhere(head: &Head, shown: Elsewhere<'_>) -> Told {
-    let Elsewhere { by, address } = shown;
+    let Elsewhere { how, address } = shown;
     let from = address.map_or_else(String::new, |address| format!(" ({address})"));
-    let mut evidence = vec![Evidence::value("shown_by", by)];
-    evidence.extend(address.map(|address| Evidence::value("address", address)));
     let id = &head.id;
+    let (summary, evidence, own) = match how {
+        How::OtherName(by) => (
+            format!(
+                "The identity of this node was shown by a machine that calls itself {by}{from}: \
+                 its disk was moved or copied, or its main board was replaced"
+            ),
+            Evidence::value("shown_by", by),
+            format!(
+                "Find the machine{from}. If it should be a node of its own, enrol it anew: \
+                 `cupel-inventory join create`, then `cupel enrol` there; then `cupel-inventory \
+                 identity accept {id}`"
+            ),
+        ),
+        How::OlderCopy(since) => (
+            format!(
+                "An older copy of this node's identity is still in use{from}: it was enrolled anew \
+                 at {since}, by another machine or by this one, and what had the identity before \
+                 goes on to report"
+            ),
+            Evidence::value("superseded_at", since),
+            format!(
+                "Find both machines{from}. If the one that was enrolled last is this node, switch \
+                 off the copy or enrol it as a node of its own; then `cupel-inventory identity \
+                 accept {id}`"
+            ),
+        ),
+    };
+    let mut evidence = vec![evidence];
+    evidence.extend(address.map(|address| Evidence::value("address", address)));
     Told {
         code: ELSEWHERE,
         severity: Severity::Warning,
         impact: Impact::None,
         urgency: Urgency::Now,
         clears: Clears::Operator,
-        summary: format!(
-            "The identity of this node was shown by a machine that calls itself {by}{from}: its \
-             disk was moved or copied, or its main board was replaced"
-        ),
+        summary,
         evidence,
         remedy: vec![
-            (
-                RemedyAction::RunDiagnostic,
-                format!(
-                    "Find the machine{from}. If it should be a node of its own, enrol it anew: \
-                     `cupel-inventory join create`, then `cupel enrol` there; then `cupel-inventory \
-                     identity accept {id}`"
-                ),
-            ),
+            (RemedyAction::RunDiagnostic, own),
             (
                 RemedyAction::RunDiagnostic,
                 format!(
@@ -204,7 +239,7 @@ fn shared(head: &Head, one: &str, other: &str) -> Told {
     }
 }
 
-/// Notes that a machine that calls itself another node shows the identity of this one.
+/// Notes that a machine shows the identity of this node that should not have it.
 pub async fn shown_elsewhere(
     c: &mut SqliteConnection,
     head: &mut Head,
@@ -212,7 +247,10 @@ pub async fn shown_elsewhere(
     now: i64,
 ) -> Result<bool, Error> {
     let told = tracked(head, elsewhere(head, shown), now);
-    let why = "a report came with this identity and another name";
+    let why = match shown.how {
+        How::OtherName(_) => "a report came with this identity and another name",
+        How::OlderCopy(_) => "an identity was shown that is superseded",
+    };
     let changed = raise(c, head, &told, why, now).await?;
     if changed {
         recount(c, head).await?;

@@ -19,7 +19,9 @@ mod part;
 
 pub use finding::{Step, recount};
 pub use head::{HEAD, Head, presence, wishes};
-pub use identity::{BOARD, CODES, ELSEWHERE, Elsewhere, SHARED, settle_identity, shown_elsewhere};
+pub use identity::{
+    BOARD, CODES, ELSEWHERE, Elsewhere, How, SHARED, settle_identity, shown_elsewhere,
+};
 pub use judge::{judge, judge_quietly, tell_node, write_history};
 
 use sqlx::SqliteConnection;
