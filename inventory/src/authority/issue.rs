@@ -3,8 +3,8 @@
 //! # Invariants
 //! - A node's certificate names its node and may only be shown by a client; it is good for the time
 //!   that the policy says and no longer.
-//! - Certificates begin a little in the past, for clocks that are behind; what is counted (life,
-//!   renewal) counts from now.
+//! - Certificates begin in the past, for clocks that are behind; what is counted (life, renewal) counts
+//!   from now.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,8 +21,12 @@ use time::OffsetDateTime;
 use super::{Authority, AuthorityError, NodeKey};
 use crate::clock::SECOND;
 
-/// How far back a certificate begins: clocks of nodes may be behind by so much.
+/// How far back a node's certificate begins. The inventory alone verifies it, by the clock that it was
+/// made by.
 const BACK_SECONDS: i64 = 300;
+
+/// How far back the inventory's own certificate begins: clocks of nodes may be behind by a day.
+pub(super) const FAR_BACK_SECONDS: i64 = 86_400;
 
 /// Life of the inventory's own certificate.
 const OWN_LIFE_SECONDS: i64 = 90 * 86_400;
@@ -67,6 +71,8 @@ pub struct ServerCertificate {
     pub certificate: String,
     /// PEM.
     pub key: String,
+    /// From when on it is good, in microseconds.
+    pub not_before: i64,
     /// When the next one is to be made, in microseconds.
     pub renew_after: i64,
 }
@@ -164,7 +170,7 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        params.not_before = moment(now, -BACK_SECONDS)?;
+        params.not_before = moment(now, -FAR_BACK_SECONDS)?;
         params.not_after = moment(now, OWN_LIFE_SECONDS)?;
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(AuthorityError::Make)?;
         let made = params
@@ -173,6 +179,7 @@ impl Authority {
         Ok(ServerCertificate {
             certificate: made.pem(),
             key: key.serialize_pem(),
+            not_before: microseconds(params.not_before),
             renew_after: now.saturating_add(OWN_LIFE_SECONDS / 3 * 2 * SECOND),
         })
     }
@@ -269,6 +276,31 @@ mod tests {
         let own = authority.serve_as(&names, NOW).expect("made");
         verified(&authority, &own.certificate, NOW).expect_err("a server's");
         assert!(!format!("{own:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn the_inventorys_own_certificate_is_good_for_clocks_that_are_behind_by_a_day() {
+        use rustls::client::WebPkiServerVerifier;
+        use rustls::client::danger::ServerCertVerifier as _;
+        let (_data, authority) = authority();
+        let own = authority.serve_as(&["10.0.0.5".to_owned()], NOW);
+        let own = own.expect("made").certificate;
+        let der = CertificateDer::from_pem_slice(own.as_bytes()).expect("certificate");
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority.der().clone()).expect("root");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .expect("verifier");
+        let name = "10.0.0.5".try_into().expect("name");
+        let good = |at: i64| {
+            let at = u64::try_from(at / SECOND).expect("time");
+            let at = UnixTime::since_unix_epoch(Duration::from_secs(at));
+            verifier.verify_server_cert(&der, &[], &name, &[], at)
+        };
+        good(NOW).expect("good");
+        good(NOW - 86_390 * SECOND).expect("a clock behind");
+        good(NOW - 86_410 * SECOND).expect_err("behind by more than a day");
     }
 
     #[test]

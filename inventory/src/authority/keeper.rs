@@ -21,7 +21,7 @@ use rustls::server::ParsedCertificate;
 use sha2::{Digest as _, Sha256};
 
 use super::AuthorityError;
-use super::issue::{moment, serial_number};
+use super::issue::{FAR_BACK_SECONDS, moment, serial_number};
 
 /// Name of the key's file.
 pub const KEY_FILE: &str = "authority.key";
@@ -31,9 +31,6 @@ pub const CERTIFICATE_FILE: &str = "authority.pem";
 
 /// For how long the authority's own certificate is good: longer than the machines last.
 const LIFE_SECONDS: i64 = 20 * 365 * 86_400;
-
-/// How far back its certificate begins: clocks of nodes may be behind by a day.
-const BACK_SECONDS: i64 = 86_400;
 
 /// A certificate authority.
 pub struct Authority {
@@ -116,7 +113,7 @@ fn about(key: &KeyPair, now: i64) -> Result<CertificateParams, AuthorityError> {
         KeyUsagePurpose::KeyCertSign,
         KeyUsagePurpose::DigitalSignature,
     ];
-    params.not_before = moment(now, -BACK_SECONDS)?;
+    params.not_before = moment(now, -FAR_BACK_SECONDS)?;
     params.not_after = moment(now, LIFE_SECONDS)?;
     Ok(params)
 }

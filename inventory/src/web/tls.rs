@@ -7,9 +7,9 @@
 //!   are there go on.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum_server::tls_rustls::RustlsConfig;
@@ -95,8 +95,8 @@ struct Inner {
     authority: Arc<Authority>,
     clock: Clock,
     config: RustlsConfig,
-    /// When the certificate that the authority made is to be made anew; never for files.
-    renew_after: AtomicI64,
+    /// Within what time the certificate that the authority made stays; files stay always.
+    good: Mutex<Good>,
 }
 
 impl Secured {
@@ -105,13 +105,13 @@ impl Secured {
     /// # Errors
     /// It cannot be read, made or used.
     pub fn new(from: Tls, authority: Arc<Authority>, clock: Clock) -> Result<Self, TlsError> {
-        let (config, renew_after) = config(&from, &authority, &clock)?;
+        let (config, good) = config(&from, &authority, &clock)?;
         Ok(Self(Arc::new(Inner {
             from,
             authority,
             clock,
             config: RustlsConfig::from_config(config),
-            renew_after: AtomicI64::new(renew_after),
+            good: Mutex::new(good),
         })))
     }
 
@@ -126,15 +126,18 @@ impl Secured {
     /// It cannot be read, made or used; the old one stays.
     pub fn reload(&self) -> Result<(), TlsError> {
         let inner = &self.0;
-        let (config, renew_after) = config(&inner.from, &inner.authority, &inner.clock)?;
+        let (config, good) = config(&inner.from, &inner.authority, &inner.clock)?;
         inner.config.reload_from_config(config);
-        inner.renew_after.store(renew_after, Ordering::SeqCst);
+        *inner.good.lock().unwrap_or_else(PoisonError::into_inner) = good;
         Ok(())
     }
 
-    /// Makes the certificate anew if it is time.
+    /// Makes the certificate anew if it is time, or if the clock was set back to before it begins.
     pub fn keep_good(&self) {
-        if self.0.clock.microseconds() < self.0.renew_after.load(Ordering::SeqCst) {
+        let good = self.0.good.lock().unwrap_or_else(PoisonError::into_inner);
+        let stays = good.contains(&self.0.clock.microseconds());
+        drop(good);
+        if stays {
             return;
         }
         match self.reload() {
@@ -147,6 +150,9 @@ impl Secured {
     }
 }
 
+/// Within what time a certificate stays, in microseconds.
+type Good = Range<i64>;
+
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     std::fs::read(path).map_err(|source| TlsError::File {
         path: path.to_path_buf(),
@@ -154,18 +160,18 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     })
 }
 
-/// What the listener works with, and until when.
+/// What the listener works with, and how long.
 fn config(
     from: &Tls,
     authority: &Authority,
     clock: &Clock,
-) -> Result<(Arc<ServerConfig>, i64), TlsError> {
-    let (chain, key, names, renew_after) = match from {
+) -> Result<(Arc<ServerConfig>, Good), TlsError> {
+    let (chain, key, names, good) = match from {
         Tls::Files { certificate, key } => (
             read(certificate)?,
             read(key)?,
             [certificate, key].map(|path| path.display().to_string()),
-            i64::MAX,
+            i64::MIN..i64::MAX,
         ),
         Tls::Names(names) => {
             let made = authority.serve_as(names, clock.microseconds())?;
@@ -173,7 +179,7 @@ fn config(
                 made.certificate.into_bytes(),
                 made.key.into_bytes(),
                 ["a certificate", "a key"].map(|what| format!("{what} made here")),
-                made.renew_after,
+                made.not_before..made.renew_after,
             )
         }
     };
@@ -181,7 +187,7 @@ fn config(
     let made = assemble(&chain, &key, authority, clock, &provider);
     let [certificate, key] = names;
     match made {
-        Ok(config) => Ok((Arc::new(config), renew_after)),
+        Ok(config) => Ok((Arc::new(config), good)),
         Err(Failed::Use(source)) => Err(TlsError::Use {
             certificate,
             key,
@@ -255,6 +261,22 @@ mod tests {
         clock.advance(2 * 86_400);
         secured.keep_good();
         assert!(!same(&secured.config().get_inner()));
+    }
+
+    #[test]
+    fn its_own_certificate_is_made_anew_when_the_clock_was_set_back() {
+        let data = tempfile::tempdir().expect("directory");
+        let clock = Clock::set_to(crate::clock::time(1_790_000_000 * SECOND));
+        let authority = Authority::open(data.path(), clock.microseconds()).expect("made");
+        let names = Tls::Names(vec!["localhost".to_owned()]);
+        let secured = Secured::new(names, Arc::new(authority), clock.clone()).expect("secured");
+        let first = secured.config().get_inner();
+        clock.advance(-86_000);
+        secured.keep_good();
+        assert!(Arc::ptr_eq(&first, &secured.config().get_inner()));
+        clock.advance(-1_000);
+        secured.keep_good();
+        assert!(!Arc::ptr_eq(&first, &secured.config().get_inner()));
     }
 
     #[test]
