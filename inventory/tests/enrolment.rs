@@ -10,7 +10,7 @@ use cupel_inventory::auth::TokenText;
 use cupel_inventory::authority::Policy;
 use cupel_inventory::expected::{Format, parse};
 use cupel_inventory::record::ExpectedMode;
-use cupel_inventory::store::Bound;
+use cupel_inventory::store::{Bound, RackPlace};
 use cupel_model::Verdict;
 use cupel_model::enrolment::Enrolment;
 use machine::{Life, Machine, enrol, enrolled, join, refused};
@@ -95,7 +95,9 @@ async fn a_bound_token_lets_nobody_else_join() {
     let (one, two, three) = (Machine::number(1), Machine::number(2), Machine::number(3));
     let list = "[
         {\"chassis_serial\": \"CHS0001\", \"region\": \"eu\", \"rack\": \"k07\"},
-        {\"chassis_serial\": \"CRU0002\", \"region\": \"eu\", \"row\": \"r1\", \"rack\": \"k08\"}
+        {\"chassis_serial\": \"CRU0002\", \"region\": \"eu\", \"row\": \"r1\", \"rack\": \"k08\"},
+        {\"chassis_serial\": \"CHS0005\", \"site\": \"s1\", \"row\": \"r1\", \"rack\": \"k09\"},
+        {\"chassis_serial\": \"CHS0006\", \"site\": \"s2\", \"row\": \"r1\", \"rack\": \"k09\"}
     ]";
     let list = parse(Format::Json, list.as_bytes()).expect("list");
     inventory
@@ -104,7 +106,7 @@ async fn a_bound_token_lets_nobody_else_join() {
         .await
         .expect("stored");
 
-    let rack = join(&inventory, "k07", 8, Bound::Rack("k07".to_owned())).await;
+    let rack = join(&inventory, "k07", 8, Bound::Rack(RackPlace::named("k07"))).await;
     enrolled(&inventory, &rack, &one).await;
     let detail = refused(&inventory, &rack, &two, 403, "machine-expected-elsewhere").await;
     for part in ["eu", "r1", "k08", "k07", "CRU0002"] {
@@ -115,6 +117,20 @@ async fn a_bound_token_lets_nobody_else_join() {
         detail.contains("CHS0003") && detail.contains("import"),
         "{detail}"
     );
+
+    // A rack of the same name in another hall is another rack.
+    let place = RackPlace {
+        site: Some("s2".to_owned()),
+        row: Some("r1".to_owned()),
+        ..RackPlace::named("k09")
+    };
+    let hall = join(&inventory, "k09", 8, Bound::Rack(place)).await;
+    let (five, six) = (Machine::number(5), Machine::number(6));
+    let detail = refused(&inventory, &hall, &five, 403, "machine-expected-elsewhere").await;
+    for part in ["site s2, row r1", "site s1, row r1"] {
+        assert!(detail.contains(part), "{detail}");
+    }
+    enrolled(&inventory, &hall, &six).await;
 
     let node = join(&inventory, "node", 1, Bound::Node(two.node.clone())).await;
     let detail = refused(&inventory, &node, &one, 403, "join-token-for-another-node").await;
@@ -372,7 +388,7 @@ async fn of_many_that_ask_at_once_as_many_join_as_may() {
     answers.sort_unstable();
     assert_eq!(answers[..4], [201, 201, 201, 403]);
     assert_eq!(answers[11], 403);
-    let identities = inventory.store.identities().await.expect("identities");
+    let identities = inventory.store.identities(None).await.expect("identities");
     assert_eq!(identities.len(), 3);
 }
 
@@ -438,7 +454,7 @@ async fn bodies_that_are_no_enrolment_are_refused_and_cost_no_use() {
     placeholders.hardware.board_serial = Some("Default string".to_owned());
     placeholders.hardware.serial = Some("\u{7}".repeat(9));
     enrolled(&inventory, &token, &placeholders).await;
-    let identities = inventory.store.identities().await.expect("identities");
-    assert_eq!(identities[0].hardware.board_serial, None);
-    assert_eq!(identities[0].hardware.serial, None);
+    let identities = inventory.store.identities(None).await.expect("identities");
+    assert_eq!(identities[0].identity.hardware.board_serial, None);
+    assert_eq!(identities[0].identity.hardware.serial, None);
 }

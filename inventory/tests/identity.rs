@@ -11,7 +11,7 @@ use std::time::Duration;
 use cupel_inventory::authority::{NodeKey, Policy};
 use cupel_inventory::expected::{Format, parse};
 use cupel_inventory::record::ExpectedMode;
-use cupel_inventory::store::{self, Accepted, Asked, Bound, Enrolled, JoinRefusal};
+use cupel_inventory::store::{self, Accepted, Asked, Bound, Enrolled, JoinRefusal, RackPlace};
 use cupel_model::Verdict;
 use cupel_model::enrolment::{Enrolment, KeyProtection};
 use machine::{Life, Machine, enrolled, join, refused};
@@ -315,7 +315,7 @@ async fn a_node_is_not_taken_over_by_a_machine_that_tells_other_hardware() {
     let kind = "node-with-other-hardware";
     for (name, bound) in [
         ("any", Bound::Any),
-        ("rack", Bound::Rack("k07".to_owned())),
+        ("rack", Bound::Rack(RackPlace::named("k07"))),
         ("serial", Bound::Serial("CHS0002".to_owned())),
     ] {
         let token = join(&inventory, name, 1, bound).await;
@@ -342,9 +342,9 @@ async fn a_node_is_not_taken_over_by_a_machine_that_tells_other_hardware() {
         change(&mut other);
         refused(&inventory, &any, &other, 403, kind).await;
     }
-    let identities = inventory.store.identities().await.expect("identities");
+    let identities = inventory.store.identities(None).await.expect("identities");
     assert_eq!(identities.len(), 1);
-    assert_eq!(identities[0].certificate, first.certificate);
+    assert_eq!(identities[0].identity.certificate, first.certificate);
     let joins = inventory.store.joins().await.expect("tokens");
     assert!(joins[1..].iter().all(|join| join.used == 0), "{joins:?}");
     // The same machine is reinstalled; another takes its place by a token that says so.

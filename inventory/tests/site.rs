@@ -103,6 +103,24 @@ async fn a_site_without_a_pki_needs_the_documented_commands_alone() {
         listed.contains(support::NODE) && listed.contains("active"),
         "{listed}"
     );
+    // By which join token: what is to be looked at when a join file was lost.
+    assert!(listed.contains("join: one"), "{listed}");
+    let by = |name: &str| {
+        run(
+            &dir,
+            &["identity", "list", "--join", name, "--output", "json"],
+        )
+    };
+    assert_eq!(
+        run(&dir, &["join", "create", "two", "--url", &server.origin])
+            .status
+            .code(),
+        Some(0)
+    );
+    let listed = text(&by("one").stdout);
+    assert!(listed.contains("\"join\": \"one\""), "{listed}");
+    assert_eq!(text(&by("two").stdout).trim(), "[]");
+    assert_eq!(by("three").status.code(), Some(2));
     let joins = text(&run(&dir, &["join", "list"]).stdout);
     assert!(
         joins.contains("1/1") && joins.contains("used up"),
@@ -143,4 +161,55 @@ async fn a_site_without_a_pki_needs_the_documented_commands_alone() {
     );
     server.signal("HUP");
     assert_eq!(renew().await.expect("answer").status(), 403);
+}
+
+#[test]
+fn a_rack_whose_name_comes_twice_is_refused_until_it_is_said_which() {
+    let data = tempfile::tempdir().expect("directory");
+    let dir = data.path().join("inventory");
+    let list = data.path().join("racks.csv");
+    let rows = "chassis_serial,region,site,row,rack\n\
+                C1,eu,s1,r1,k07\nC2,eu,s1,r2,k07\nC3,eu,s2,r1,k07\nC4,eu,s1,r1,k08\n";
+    std::fs::write(&list, rows).expect("written");
+    assert_eq!(run(&dir, &["migrate"]).status.code(), Some(0));
+    let imported = run(&dir, &["import", list.to_str().expect("path")]);
+    assert_eq!(
+        imported.status.code(),
+        Some(0),
+        "{}",
+        text(&imported.stderr)
+    );
+    let create = |name: &str, more: &[&str]| {
+        let url = "https://inventory.example:8470";
+        let mut all = vec!["join", "create", name, "--url", url, "--output", "json"];
+        all.extend(more);
+        let made = run(&dir, &all);
+        (made.status.code(), text(&made.stdout), text(&made.stderr))
+    };
+    let (code, _, said) = create("k07", &["--rack", "k07"]);
+    assert_eq!(code, Some(4), "{said}");
+    for part in [
+        "site s1, row r1",
+        "site s1, row r2",
+        "site s2, row r1",
+        "--site",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    let (code, _, said) = create("k07", &["--rack", "k07", "--site", "s1"]);
+    assert_eq!(code, Some(4), "{said}");
+    assert!(!said.contains("site s2"), "{said}");
+    let (code, made, said) = create("k07", &["--rack", "k07", "--site", "s2"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(made.contains("\"site\": \"s2\""), "{made}");
+    let whole = [
+        "--rack", "k07", "--region", "eu", "--site", "s1", "--row", "r2",
+    ];
+    assert_eq!(create("whole", &whole).0, Some(0));
+    assert_eq!(create("k08", &["--rack", "k08"]).0, Some(0));
+    // What is not on the list yet may come on it.
+    let (code, _, said) = create("k99", &["--rack", "k99"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("import"), "{said}");
+    assert_eq!(create("s1", &["--site", "s1"]).0, Some(2));
 }

@@ -10,7 +10,7 @@ use super::exit::Exit;
 use super::output::{self, Format};
 use super::{GlobalArgs, open};
 use crate::record::IdentityState;
-use crate::store::{Accepted, Identity};
+use crate::store::{Accepted, ListedIdentity};
 
 /// Options of `identity`.
 #[derive(Debug, clap::Args)]
@@ -22,12 +22,20 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// List the identity of each node that was ever enrolled
-    List,
+    List(ListArgs),
     /// Take a node's identity away; it works two seconds longer at most
     Revoke(NodeArgs),
     /// Take a node's machine for the right one, as it is: its main board
     /// counts as enrolled, and findings about its identity are closed
     Accept(NodeArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    /// Only those that came by this join token, by its name or public
+    /// half
+    #[arg(long, value_name = "NAME")]
+    join: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,9 +56,11 @@ struct Shown<'a> {
     serial: Option<&'a str>,
     chassis_serial: Option<&'a str>,
     board_serial: Option<&'a str>,
+    join: &'a str,
 }
 
-fn shown(identity: &Identity) -> Shown<'_> {
+fn shown(listed: &ListedIdentity) -> Shown<'_> {
+    let ListedIdentity { identity, join } = listed;
     Shown {
         node: &identity.node,
         state: identity.state,
@@ -61,28 +71,42 @@ fn shown(identity: &Identity) -> Shown<'_> {
         serial: identity.hardware.serial.as_deref(),
         chassis_serial: identity.hardware.chassis_serial.as_deref(),
         board_serial: identity.hardware.board_serial.as_deref(),
+        join,
     }
 }
 
-async fn list(global: &GlobalArgs) -> anyhow::Result<Exit> {
+async fn list(args: &ListArgs, global: &GlobalArgs) -> anyhow::Result<Exit> {
     let store = open(global).await?;
-    let identities = store.identities().await?;
+    if let Some(name) = &args.join {
+        let joins = store.joins().await?;
+        if !joins
+            .iter()
+            .any(|join| join.name == *name || join.id == *name)
+        {
+            return Err(anyhow!(
+                "there is no join token named {name:?}; see `cupel-inventory join list`"
+            ));
+        }
+    }
+    let identities = store.identities(args.join.as_deref()).await?;
     if global.output == Format::Json {
         let all: Vec<_> = identities.iter().map(shown).collect();
         output::json(&all)?;
         return Ok(Exit::Fine);
     }
-    if identities.is_empty() {
+    if identities.is_empty() && args.join.is_some() {
+        output::note("No node has an identity that came by this join token.");
+    } else if identities.is_empty() {
         output::note("No node was enrolled yet: cupel-inventory join create NAME --url URL");
     }
-    for identity in &identities {
+    for ListedIdentity { identity, join } in &identities {
         let key = match identity.key_protection {
             KeyProtection::Tpm => "tpm",
             KeyProtection::File => "file",
         };
         let board = identity.hardware.board_serial.as_deref();
         output::line(&format!(
-            "{:<36}  {:<8}  key: {key:<4}  board: {:<20}  until {}",
+            "{:<36}  {:<8}  key: {key:<4}  board: {:<20}  join: {join:<20}  until {}",
             identity.node,
             identity.state.word(),
             board.unwrap_or("-"),
@@ -132,7 +156,7 @@ async fn accept(args: &NodeArgs, global: &GlobalArgs) -> anyhow::Result<Exit> {
 /// Lists, revokes or accepts identities.
 pub async fn run(args: &Args, global: &GlobalArgs) -> anyhow::Result<Exit> {
     match &args.command {
-        Command::List => list(global).await,
+        Command::List(args) => list(args, global).await,
         Command::Revoke(args) => revoke(args, global).await,
         Command::Accept(args) => accept(args, global).await,
     }

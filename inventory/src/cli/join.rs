@@ -13,14 +13,14 @@ use cupel_model::Timestamp;
 use cupel_model::enrolment::JoinFile;
 use serde::Serialize;
 
-use super::exit::Exit;
+use super::exit::{Exit, Refused};
 use super::output::{self, Format};
 use super::{GlobalArgs, duration, open};
 use crate::auth::TokenText;
 use crate::authority::Authority;
 use crate::clock::{self, Clock};
 use crate::name;
-use crate::store::{Bound, JoinToken, NewJoin};
+use crate::store::{Bound, JoinToken, NewJoin, RackPlace, Store};
 
 /// Options of `join`.
 #[derive(Debug, clap::Args)]
@@ -57,6 +57,15 @@ struct CreateArgs {
     /// Only for machines that are expected in this rack (see import)
     #[arg(long, value_name = "RACK", conflicts_with_all = ["node", "serial"])]
     rack: Option<String>,
+    /// Of the racks of that name the one in this region
+    #[arg(long, value_name = "REGION", requires = "rack")]
+    region: Option<String>,
+    /// Of the racks of that name the one of this site
+    #[arg(long, value_name = "SITE", requires = "rack")]
+    site: Option<String>,
+    /// Of the racks of that name the one in this row
+    #[arg(long, value_name = "ROW", requires = "rack")]
+    row: Option<String>,
     /// Only for the node with this id
     #[arg(long, value_name = "ID", conflicts_with = "serial")]
     node: Option<String>,
@@ -85,6 +94,9 @@ struct Shown<'a> {
     uses: u32,
     used: u32,
     rack: Option<&'a str>,
+    region: Option<&'a str>,
+    site: Option<&'a str>,
+    row: Option<&'a str>,
     node: Option<&'a str>,
     serial: Option<&'a str>,
     created_at: Timestamp,
@@ -95,10 +107,10 @@ struct Shown<'a> {
 }
 
 fn shown<'a>(token: &'a JoinToken, join_file: Option<&'a JoinFile>) -> Shown<'a> {
-    let (mut rack, mut node, mut serial) = (None, None, None);
+    let (mut place, mut node, mut serial) = (None, None, None);
     match &token.bound {
         Bound::Any => {}
-        Bound::Rack(name) => rack = Some(name.as_str()),
+        Bound::Rack(rack) => place = Some(rack),
         Bound::Node(id) => node = Some(id.as_str()),
         Bound::Serial(text) => serial = Some(text.as_str()),
     }
@@ -107,7 +119,10 @@ fn shown<'a>(token: &'a JoinToken, join_file: Option<&'a JoinFile>) -> Shown<'a>
         name: &token.name,
         uses: token.uses,
         used: token.used,
-        rack,
+        rack: place.map(|place| place.rack.as_str()),
+        region: place.and_then(|place| place.region.as_deref()),
+        site: place.and_then(|place| place.site.as_deref()),
+        row: place.and_then(|place| place.row.as_deref()),
         node,
         serial,
         created_at: token.created_at,
@@ -121,7 +136,7 @@ fn shown<'a>(token: &'a JoinToken, join_file: Option<&'a JoinFile>) -> Shown<'a>
 fn whom(bound: &Bound) -> String {
     match bound {
         Bound::Any => "any machine".to_owned(),
-        Bound::Rack(rack) => format!("machines that are expected in rack {rack}"),
+        Bound::Rack(rack) => format!("machines that are expected in {rack}"),
         Bound::Node(node) => format!("node {node}"),
         Bound::Serial(serial) => format!("the machine with serial number {serial}"),
     }
@@ -160,11 +175,17 @@ fn bound(args: &CreateArgs) -> anyhow::Result<Bound> {
             .ok_or_else(|| anyhow!("{text:?} is no {what}"))
     };
     if let Some(rack) = &args.rack {
-        return Ok(Bound::Rack(checked(
-            rack,
-            "name of a rack",
-            name::is_word(rack),
-        )?));
+        let word = |text: &str, what| checked(text, what, name::is_word(text));
+        let part = |text: &Option<String>, what| {
+            let text = text.as_deref();
+            text.map(|text| word(text, what)).transpose()
+        };
+        return Ok(Bound::Rack(RackPlace {
+            rack: word(rack, "name of a rack")?,
+            region: part(&args.region, "name of a region")?,
+            site: part(&args.site, "name of a site")?,
+            row: part(&args.row, "name of a row")?,
+        }));
     }
     if let Some(node) = &args.node {
         return Ok(Bound::Node(checked(node, "node's id", name::is_id(node))?));
@@ -175,6 +196,27 @@ fn bound(args: &CreateArgs) -> anyhow::Result<Bound> {
         return Ok(Bound::Serial(known.to_owned()));
     }
     Ok(Bound::Any)
+}
+
+/// Refuses a rack that is not one rack by the list of what should arrive.
+async fn look_for_rack(store: &Store, place: &RackPlace) -> anyhow::Result<()> {
+    let found = store.expected_racks(place).await?;
+    if found.is_empty() {
+        output::note(&format!(
+            "Nothing is expected in {place} yet, and nobody can join by this before that: \
+             cupel-inventory import FILE"
+        ));
+    }
+    if found.len() > 1 {
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        return Err(Refused(format!(
+            "{place} may be any of {}: {}. Say which, by --region, --site and --row",
+            found.len(),
+            found.join("; ")
+        ))
+        .into());
+    }
+    Ok(())
 }
 
 /// The join file, with words for whoever finds it.
@@ -209,6 +251,9 @@ async fn create(args: &CreateArgs, global: &GlobalArgs) -> anyhow::Result<Exit> 
     let inventory = base(&args.url)?;
     let bound = bound(args)?;
     let store = open(global).await?;
+    if let Bound::Rack(place) = &bound {
+        look_for_rack(&store, place).await?;
+    }
     let now = Clock::system().microseconds();
     let authority = Authority::open(&global.data, now)?;
     let token = TokenText::joining()?;
@@ -362,7 +407,7 @@ mod tests {
             hash: Vec::new(),
             uses: 8,
             used: 0,
-            bound: Bound::Rack("k\"7".to_owned()),
+            bound: Bound::Rack(RackPlace::named("k\"7")),
             created_at: Timestamp::EPOCH,
             expires_at: Timestamp::EPOCH,
             revoked_at: None,

@@ -1,5 +1,7 @@
 //! Join tokens and identities, as the store gives and takes them.
 
+use std::fmt;
+
 use cupel_model::Timestamp;
 use cupel_model::enrolment::{HardwareIdentity, KeyProtection};
 
@@ -10,13 +12,67 @@ use crate::record::IdentityState;
 /// Makes the certificate that is asked for. It is called when it is certain that it may be had.
 pub type Sign<'a> = dyn Fn() -> Result<Issued, Error> + Sync + 'a;
 
+/// A rack, as far as it is said where it is: racks of other halls may have the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RackPlace {
+    /// Its name.
+    pub rack: String,
+    /// Its region; `None`: any.
+    pub region: Option<String>,
+    /// Its site; `None`: any.
+    pub site: Option<String>,
+    /// Its row; `None`: any.
+    pub row: Option<String>,
+}
+
+impl RackPlace {
+    /// Any rack of this name.
+    pub fn named(rack: impl Into<String>) -> Self {
+        Self {
+            rack: rack.into(),
+            region: None,
+            site: None,
+            row: None,
+        }
+    }
+
+    /// Whether this is the rack, by all that is said of it here.
+    pub fn has(&self, rack: &Self) -> bool {
+        let fits = |said: &Option<String>, is: &Option<String>| said.is_none() || said == is;
+        self.rack == rack.rack
+            && fits(&self.region, &rack.region)
+            && fits(&self.site, &rack.site)
+            && fits(&self.row, &rack.row)
+    }
+}
+
+impl fmt::Display for RackPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rack {}", self.rack)?;
+        let parts = [
+            ("region", &self.region),
+            ("site", &self.site),
+            ("row", &self.row),
+        ];
+        let said = parts.into_iter().filter_map(|(what, name)| {
+            let name = name.as_ref()?;
+            Some(format!("{what} {name}"))
+        });
+        let said: Vec<_> = said.collect();
+        if said.is_empty() {
+            return Ok(());
+        }
+        write!(f, " of {}", said.join(", "))
+    }
+}
+
 /// For whom alone a join token is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// Any machine.
     Any,
     /// Machines that are expected in this rack.
-    Rack(String),
+    Rack(RackPlace),
     /// The node with this id.
     Node(String),
     /// The machine with this serial number, of the chassis or the system.
@@ -103,6 +159,15 @@ pub struct Identity {
     pub renew_after: Timestamp,
 }
 
+/// An identity, and the join token that it came by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedIdentity {
+    /// The identity.
+    pub identity: Identity,
+    /// Name of the join token.
+    pub join: String,
+}
+
 /// How an enrolment went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enrolled {
@@ -148,23 +213,23 @@ pub enum JoinRefusal {
     },
     /// It is for a rack, and nobody expects this machine anywhere.
     #[error(
-        "this join token is for rack {rack}, and {found} is not on the list of what should \
+        "this join token is for {rack}, and {found} is not on the list of what should \
          arrive: put it there with `cupel-inventory import`, or use a token of its own"
     )]
     NotExpected {
         /// Which rack.
-        rack: String,
+        rack: RackPlace,
         /// This machine.
         found: String,
     },
     /// It is for a rack, and this machine is expected in another.
     #[error(
-        "this join token is for rack {rack}, and {found} is expected in {expected}: look whether \
+        "this join token is for {rack}, and {found} is expected in {expected}: look whether \
          it stands in the right place, or correct the list with `cupel-inventory import`"
     )]
     OtherRack {
         /// Which rack.
-        rack: String,
+        rack: RackPlace,
         /// This machine.
         found: String,
         /// Where it is expected.

@@ -188,8 +188,10 @@ ask! {
     renew(asked: &Asked, sign: &Sign<'_>, shown: &[u8; 32]) -> Renewed;
     /// The identity with this certificate, by its SHA-256.
     identity(fingerprint: &[u8; 32]) -> Option<Identity>;
-    /// The newest identity of each node.
-    identities() -> Vec<Identity>;
+    /// Where racks of this name are expected, of those that are in the place.
+    expected_racks(place: &RackPlace) -> Vec<RackPlace>;
+    /// The newest identity of each node; of those that came by this join token, or of all.
+    identities(join: Option<&str>) -> Vec<ListedIdentity>;
     /// Takes the identity of a node away. `false`: it has none that is active.
     revoke_identity(node: &str) -> bool;
     /// Takes a node's machine for the right one, as it is.

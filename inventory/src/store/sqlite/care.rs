@@ -8,7 +8,7 @@ use super::identities::{identity, remember};
 use super::row::Columns as _;
 use crate::clock::SECOND;
 use crate::record::{IdentityState, IdentityStep, NodeIdentity};
-use crate::store::{Accepted, Error, Identity};
+use crate::store::{Accepted, Error, Identity, ListedIdentity};
 
 /// After how long without the other boot two machines are one again.
 const ALONE: i64 = 3600 * SECOND;
@@ -34,16 +34,27 @@ impl Identity {
 }
 
 impl Sqlite {
-    /// The newest identity of each node, by node.
-    pub async fn identities(&self) -> Result<Vec<Identity>, Error> {
+    /// The newest identity of each node, by node; of those that came by the join token with this name
+    /// or public half, or of all.
+    pub async fn identities(&self, join: Option<&str>) -> Result<Vec<ListedIdentity>, Error> {
         let rows = sqlx::query(
-            "SELECT * FROM identities WHERE key IN (SELECT max(key) FROM identities GROUP BY node)
-             ORDER BY node",
+            "SELECT i.*, j.name AS join_name FROM identities i
+             JOIN join_tokens j ON j.key = i.join_key
+             WHERE i.key IN (SELECT max(key) FROM identities GROUP BY node)
+                AND (?1 IS NULL OR j.name = ?1 OR j.id = ?1)
+             ORDER BY i.node",
         )
+        .bind(join)
         .fetch_all(&self.readers)
         .await?;
         let now = self.clock.microseconds();
-        rows.iter().map(|row| identity(row, now)).collect()
+        let listed = rows.iter().map(|row| {
+            Ok(ListedIdentity {
+                identity: identity(row, now)?,
+                join: row.text("join_name")?,
+            })
+        });
+        listed.collect()
     }
 
     /// Nodes by what their identity is worth, and when the first of the active ones ends.

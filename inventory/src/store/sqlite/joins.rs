@@ -9,7 +9,16 @@ use sqlx::sqlite::SqliteRow;
 
 use super::Sqlite;
 use super::row::Columns as _;
-use crate::store::{Asked, Bound, Error, JoinRefusal, JoinToken, NewJoin};
+use crate::store::{Asked, Bound, Error, JoinRefusal, JoinToken, NewJoin, RackPlace};
+
+fn place(row: &SqliteRow, rack: String) -> Result<RackPlace, Error> {
+    Ok(RackPlace {
+        rack,
+        region: row.maybe_text("region")?,
+        site: row.maybe_text("site")?,
+        row: row.maybe_text("row")?,
+    })
+}
 
 fn token(row: &SqliteRow) -> Result<JoinToken, Error> {
     let bound = match (
@@ -17,7 +26,7 @@ fn token(row: &SqliteRow) -> Result<JoinToken, Error> {
         row.maybe_text("node")?,
         row.maybe_text("serial")?,
     ) {
-        (Some(rack), _, _) => Bound::Rack(rack),
+        (Some(rack), _, _) => Bound::Rack(place(row, rack)?),
         (None, Some(node), _) => Bound::Node(node),
         (None, None, Some(serial)) => Bound::Serial(serial),
         (None, None, None) => Bound::Any,
@@ -91,20 +100,16 @@ pub async fn foreign(
                     found,
                 }));
             };
-            let place = row.maybe_text("rack")?;
-            if place.as_ref() == Some(rack) {
-                return Ok(None);
-            }
-            let parts = ["region", "site", "row"].map(|column| row.maybe_text(column));
-            let mut expected = match place {
-                Some(place) => format!("rack {place}"),
+            let expected = match row.maybe_text("rack")? {
+                Some(name) => {
+                    let stands = place(&row, name)?;
+                    if rack.has(&stands) {
+                        return Ok(None);
+                    }
+                    stands.to_string()
+                }
                 None => "no rack that is named".to_owned(),
             };
-            for part in parts {
-                if let Some(part) = part? {
-                    expected = format!("{part}, {expected}");
-                }
-            }
             Ok(Some(JoinRefusal::OtherRack {
                 rack: rack.clone(),
                 found,
@@ -118,9 +123,9 @@ impl Sqlite {
     /// Stores a join token.
     pub async fn create_join(&self, new: &NewJoin) -> Result<JoinToken, Error> {
         let now = self.clock.microseconds();
-        let (rack, node, serial) = match &new.bound {
+        let (place, node, serial) = match &new.bound {
             Bound::Any => (None, None, None),
-            Bound::Rack(rack) => (Some(rack), None, None),
+            Bound::Rack(place) => (Some(place), None, None),
             Bound::Node(node) => (None, Some(node), None),
             Bound::Serial(serial) => (None, None, Some(serial)),
         };
@@ -134,23 +139,45 @@ impl Sqlite {
         }
         let row = sqlx::query(
             "INSERT INTO join_tokens
-                (id, name, hash, uses, rack, node, serial, created_at, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING *",
+                (id, name, hash, uses, rack, node, serial, created_at, expires_at, region, site, row)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) RETURNING *",
         )
         .bind(&new.id)
         .bind(&new.name)
         .bind(&new.hash[..])
         .bind(new.uses)
-        .bind(rack)
+        .bind(place.map(|place| &place.rack))
         .bind(node)
         .bind(serial)
         .bind(now)
         .bind(new.expires_at)
+        .bind(place.and_then(|place| place.region.as_ref()))
+        .bind(place.and_then(|place| place.site.as_ref()))
+        .bind(place.and_then(|place| place.row.as_ref()))
         .fetch_one(&mut *transaction)
         .await?;
         let created = token(&row)?;
         transaction.commit().await?;
         Ok(created)
+    }
+
+    /// Where racks of this name are expected, of those that are in the place.
+    pub async fn expected_racks(&self, wanted: &RackPlace) -> Result<Vec<RackPlace>, Error> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT region, site, row FROM expected WHERE rack = ?1
+             ORDER BY region, site, row",
+        )
+        .bind(&wanted.rack)
+        .fetch_all(&self.readers)
+        .await?;
+        let mut found = Vec::new();
+        for row in &rows {
+            let stands = place(row, wanted.rack.clone())?;
+            if wanted.has(&stands) {
+                found.push(stands);
+            }
+        }
+        Ok(found)
     }
 
     /// All join tokens, old ones too, as they were made.

@@ -13,6 +13,7 @@ const STEPS: &[(i64, &str, &str)] = &[
     (1, "initial", include_str!("0001_initial.sql")),
     (2, "enrolment", include_str!("0002_enrolment.sql")),
     (3, "upgrades", include_str!("0003_upgrades.sql")),
+    (4, "join places", include_str!("0004_join_places.sql")),
 ];
 
 /// Newest schema that is known here.
