@@ -279,8 +279,8 @@ fn judged(
     let replaced =
         board.is_some_and(|board| board.is_some() && board != enrolled) && enrolled.is_some();
     let why = replaced.then(|| {
-        "the main board is another one than was enrolled: it is used, and not renewed. A person \
-         accepts it at the inventory, or enrols anew: cupel enrol JOINFILE"
+        "the main board is another one than was enrolled: it is used, and not renewed. After a \
+         repair: cupel-inventory identity accept NODE; or enrol with a join file for this node"
             .to_owned()
     });
     (IdentityState::Good, why)

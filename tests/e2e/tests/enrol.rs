@@ -363,6 +363,25 @@ fn with_the_identity_of_another_node_the_token_is_used_and_that_is_told() -> Res
         "the inventory does not know it"
     );
     node.stop()?;
+
+    // What would not be used is not begun.
+    let own = inventory.join("own", 1, inventory.address)?;
+    let elsewhere = inventory.join("elsewhere", 1, "127.0.0.1:1".parse()?)?;
+    let environment = node.environment();
+    for (args, why) in [
+        (
+            &["enrol", &elsewhere, "--yes"][..],
+            "take inventory.url out",
+        ),
+        (
+            &["enrol", &own, "--yes", "--seal", "tpm"],
+            "cannot be sealed",
+        ),
+    ] {
+        let (code, _, told) = ran("cupel", args, &environment, directory.path())?;
+        ensure!(code == 4 && told.contains(why), "{args:?}: {code}: {told}");
+    }
+    ensure!(inventory.used("own")? == 0);
     Ok(())
 }
 
