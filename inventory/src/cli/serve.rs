@@ -44,7 +44,8 @@ pub struct Args {
     tls_key: Option<PathBuf>,
     /// Names and addresses that this inventory is reached by: its own
     /// authority makes a certificate for them, and renews it. Nodes that
-    /// joined trust it; browsers do once they have authority.pem
+    /// joined trust it; a browser does once it has authority.pem, which
+    /// belongs into a profile for this inventory alone
     #[arg(
         long,
         value_name = "NAME",
