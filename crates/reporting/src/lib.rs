@@ -34,7 +34,7 @@ pub use delivery::{
 pub use fetch::{FetchError, fetch};
 pub use identity::{
     EnrolError, IdentityDirectory, IdentityDocument, IdentityError, Key, KeyError, KeyFile, Lock,
-    NodeIdentity, ParseError, enrol, is_same_inventory, parse_join, renew,
+    NodeIdentity, ParseError, enrol, is_same_authority, is_same_inventory, parse_join, renew,
 };
 pub use store::{
     Change, Class, CommitError, Committed, EventRow, KernelCursor, Limits, OpenError, Opened,

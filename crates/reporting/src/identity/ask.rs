@@ -13,7 +13,7 @@ use cupel_model::enrolment::{Enrolment, EnrolmentRequest, JoinFile};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{Client, Url};
 
-use super::document::NodeIdentity;
+use super::document::{NodeIdentity, is_same_authority};
 use super::join::are_certificates;
 use super::key::Key;
 use crate::delivery::{DeliveryError, Target, Way, connection, problem, read, shown};
@@ -37,6 +37,9 @@ pub enum EnrolError {
     /// No usable answer; perhaps later.
     #[error("the inventory gives no answer: {0}")]
     Away(String),
+    /// TLS: its certificate is not to be trusted, or it does not take that of the identity.
+    #[error("inventory and node do not trust each other: {0}")]
+    Untrusted(String),
     /// The inventory refuses.
     #[error("the inventory refuses it: {0}")]
     Refused(String),
@@ -98,7 +101,12 @@ pub fn renew(
         timeout: ATTEMPT,
     })?;
     let url = target.at("/v1/enrolments/renewal");
-    ask(&client, url, None, request, &identity.key)
+    let answer = ask(&client, url, None, request, &identity.key)?;
+    if !is_same_authority(&answer.authority, &identity.authority) {
+        let what = "it names another authority, which comes with a join file alone; enrol anew";
+        return Err(EnrolError::Answer(what.to_owned()));
+    }
+    Ok(answer)
 }
 
 fn ask(
@@ -137,7 +145,7 @@ async fn post(
         .header(ACCEPT, "application/json, application/problem+json")
         .send()
         .await
-        .map_err(|error| EnrolError::Away(chain(&error)))?;
+        .map_err(|error| not_sent(chain(&error)))?;
     let status = answer.status().as_u16();
     let body = read(&mut answer)
         .await
@@ -153,6 +161,16 @@ async fn post(
             "{status} without a problem document, perhaps not the inventory's answer: {}",
             shown(&String::from_utf8_lossy(&body))
         ))),
+    }
+}
+
+/// What it means that there is no answer; TLS says so in words alone.
+fn not_sent(why: String) -> EnrolError {
+    let of_tls = ["invalid peer certificate", "received fatal alert"];
+    if of_tls.iter().any(|words| why.contains(words)) {
+        EnrolError::Untrusted(why)
+    } else {
+        EnrolError::Away(why)
     }
 }
 

@@ -15,9 +15,14 @@ use super::key::Key;
 use super::place::{ParseError, line_of};
 use crate::delivery::Target;
 
+/// How far beyond the node's clock a certificate may begin: the inventory lets them begin as much
+/// before its own, so its clock is ahead by twice that.
+const TOLERANCE: i64 = 5 * 60 * 1_000_000;
+
 /// All of an identity but its key.
+///
+/// A field that is not known here is one of a later release, which was put back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct IdentityDocument {
     /// Version of this JSON.
     pub schema_version: u32,
@@ -139,6 +144,35 @@ impl IdentityDocument {
         .find_map(|(key, pem)| Some((key, are_certificates(pem).err()?)))
     }
 
+    /// Why what the inventory gave, by the node's clock at `now`, does not take this one's place.
+    ///
+    /// One that begins later is waited for while this one is good, but never past the middle of what
+    /// is left of it from [`Self::renew_after`] on: the clock that is wrong may be the node's, and
+    /// then this one ends earlier than it seems.
+    pub fn objection_to(&self, next: &Self, now: Timestamp) -> Option<String> {
+        if next.certificate == self.certificate {
+            return Some(format!(
+                "the inventory gave the same certificate again, to be renewed from {} on: this \
+                 clock or that of the inventory is wrong",
+                next.renew_after
+            ));
+        }
+        let (from, to) = (
+            self.renew_after.microseconds(),
+            self.not_after.microseconds(),
+        );
+        let middle = from.saturating_add(to.saturating_sub(from) / 2);
+        let begins = next.not_before.microseconds();
+        let is_early = begins > now.microseconds().saturating_add(TOLERANCE);
+        (is_early && begins < middle && now < self.not_after).then(|| {
+            format!(
+                "the certificate that the inventory gave is good from {} on: this clock or that of \
+                 the inventory is wrong",
+                next.not_before
+            )
+        })
+    }
+
     /// Whether the inventory that gave it is the one at `url`.
     pub fn is_of(&self, url: &str) -> bool {
         is_same_inventory(&self.inventory, url)
@@ -168,6 +202,11 @@ pub fn is_same_inventory(one: &str, other: &str) -> bool {
             .map(|url| url.origin())
     };
     origin(one).is_some() && origin(one) == origin(other)
+}
+
+/// Whether two texts are the same certificates in PEM form, however their lines end.
+pub fn is_same_authority(one: &str, other: &str) -> bool {
+    one.split_whitespace().eq(other.split_whitespace())
 }
 
 /// Extension of a key's file.
@@ -301,6 +340,63 @@ pub(super) mod tests {
         }
         let told = IdentityDocument::parse(b"{\n\"node\": 3}", "x").expect_err("type");
         assert_eq!(told.line, 2);
+    }
+
+    #[test]
+    fn a_field_of_a_later_release_damages_nothing() {
+        let (good, _) = identity();
+        let text = String::from_utf8(written(&good)).expect("text");
+        let later = text
+            .replacen('{', "{\n  \"colour\": {\"of\": 1},", 1)
+            .replacen(
+                "\"board_serial\"",
+                "\"colour\": 2,\n    \"board_serial\"",
+                1,
+            );
+        assert_eq!(later.matches("colour").count(), 2);
+        let read = IdentityDocument::parse(later.as_bytes(), "x").expect("document");
+        assert_eq!(read, good);
+    }
+
+    #[test]
+    fn the_same_certificate_and_one_that_begins_later_take_no_place() {
+        let (old, _) = identity();
+        let at = |text: &str| -> Timestamp { text.parse().expect("time") };
+        let given = |not_before: &str| IdentityDocument {
+            certificate: identity().0.certificate,
+            not_before: at(not_before),
+            not_after: at("2026-03-01T00:00:00Z"),
+            renew_after: at("2026-02-20T00:00:00Z"),
+            ..old.clone()
+        };
+        let now = at("2026-01-21T12:00:00Z");
+        let why = old.objection_to(&old, now).expect("the same");
+        assert!(why.contains("the same certificate"), "{why}");
+        assert!(why.contains("2026-01-21T00:00:00"), "{why}");
+        for (not_before, now, takes) in [
+            ("2026-01-21T11:55:00Z", "2026-01-21T12:00:00Z", true),
+            ("2026-01-21T12:04:00Z", "2026-01-21T12:00:00Z", true),
+            ("2026-01-21T12:06:00Z", "2026-01-21T12:00:00Z", false),
+            ("2026-01-25T00:00:00Z", "2026-01-21T12:00:00Z", false),
+            // It was waited for.
+            ("2026-01-25T00:00:00Z", "2026-01-25T00:00:00Z", true),
+            // Perhaps the node's clock is behind: no longer.
+            ("2026-01-26T00:00:01Z", "2026-01-21T12:00:00Z", true),
+            // Nothing is lost.
+            ("2026-01-25T00:00:00Z", "2026-01-31T00:00:00Z", true),
+        ] {
+            let objection = old.objection_to(&given(not_before), at(now));
+            assert_eq!(objection.is_none(), takes, "{not_before} {now}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_the_same_however_its_lines_end() {
+        let (one, other) = (identity().0.authority, identity().0.authority);
+        let carried = format!("\n{}", one.replace('\n', "\r\n"));
+        assert!(is_same_authority(&one, &carried));
+        assert!(!is_same_authority(&one, &other));
+        assert!(!is_same_authority(&one, &format!("{one}{other}")));
     }
 
     #[test]

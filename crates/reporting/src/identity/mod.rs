@@ -11,7 +11,8 @@
 //!   alone, plain or sealed. It is in no message, `Debug` included.
 //! - After a power cut or a kill at any moment the old identity or the new one is there, whole; a
 //!   key that was shown to the inventory is not lost before there is an answer.
-//! - An answer is believed only if it is of this node, for this key.
+//! - An answer is believed only if it is of this node, for this key; and a renewal only if it comes
+//!   with the authority that the identity has: another one comes with a join file alone.
 //!
 //! # What is absent
 //! How a key is sealed and opened, which needs a program of the system; and when to renew.
@@ -25,7 +26,7 @@ mod place;
 
 pub use ask::{EnrolError, enrol, renew};
 pub use directory::{IdentityDirectory, IdentityError, KeyFile, Lock};
-pub use document::{IdentityDocument, NodeIdentity, is_same_inventory};
+pub use document::{IdentityDocument, NodeIdentity, is_same_authority, is_same_inventory};
 pub use join::parse_join;
 pub use key::{Key, KeyError};
 pub use place::ParseError;

@@ -269,12 +269,56 @@ fn nothing_is_said_to_an_inventory_that_the_file_does_not_vouch_for() {
     for other in [Some(authority().pem()), None] {
         join.authority = other;
         let error = enrol(&join, None, &request(&key), &key).expect_err("not trusted");
-        let EnrolError::Away(why) = error else {
+        let EnrolError::Untrusted(why) = error else {
             panic!("{error}");
         };
         assert!(why.contains("certificate"), "{why}");
     }
     assert_eq!(inventory.asked(), []);
+}
+
+/// An identity of an authority, for whatever inventory it is shown to.
+fn identity_of(authority: &Authority, key: &Key) -> NodeIdentity {
+    let answer = enrolment(authority, &key.request(NODE).expect("request"));
+    NodeIdentity {
+        certificate: answer.certificate,
+        authority: answer.authority,
+        key: key.clone(),
+    }
+}
+
+#[test]
+fn an_identity_that_the_handshake_refuses_is_told_from_no_answer() {
+    let inventory = Inventory::start(Answer::Good, true, authority().into());
+    let key = Key::generate().expect("key");
+    let mut foreign = identity_of(&authority(), &key);
+    foreign.authority = inventory.authority.pem();
+    let refused = renew(&inventory.url(), &foreign, None, &request(&key));
+    assert!(
+        matches!(refused, Err(EnrolError::Untrusted(_))),
+        "{refused:?}"
+    );
+    assert_eq!(inventory.asked(), []);
+    let nobody = TcpListener::bind("127.0.0.1:0").expect("bind");
+    let url = format!("https://{}", nobody.local_addr().expect("address"));
+    drop(nobody);
+    let away = renew(&url, &foreign, None, &request(&key));
+    assert!(matches!(away, Err(EnrolError::Away(_))), "{away:?}");
+}
+
+#[test]
+fn a_renewal_brings_no_other_authority() {
+    let change = Answer::Changed(|is| is.authority = authority().pem());
+    let inventory = Inventory::start(change, false, authority().into());
+    let key = Key::generate().expect("key");
+    let given = enrol(&inventory.join(), None, &request(&key), &key).expect("a join file may");
+    assert_ne!(given.authority, inventory.authority.pem());
+    let identity = identity_of(&inventory.authority, &key);
+    let renewed = renew(&inventory.url(), &identity, None, &request(&key));
+    let Err(EnrolError::Answer(why)) = renewed else {
+        panic!("{renewed:?}");
+    };
+    assert!(why.contains("another authority"), "{why}");
 }
 
 #[test]
