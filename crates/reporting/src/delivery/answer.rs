@@ -122,6 +122,9 @@ pub(super) fn judge(head: Head<'_>, body: Result<&[u8], &str>, report: &Spooled)
             let is_final = match status {
                 413 => true,
                 400 | 409 | 422 => problem.is_some(),
+                // It was made when the machine was another node: no identity of this one is ever
+                // good for it, and behind it the others would wait for ever.
+                403 => body.is_ok_and(is_of_another_node),
                 _ => false,
             };
             let why = match (&problem, body) {
@@ -222,6 +225,14 @@ pub(crate) fn problem(status: u16, body: &[u8]) -> Option<String> {
         words.join(": ")
     };
     Some(shown(&words))
+}
+
+/// Whether a problem document says that the report is of another node than the identity.
+fn is_of_another_node(body: &[u8]) -> bool {
+    serde_json::from_slice::<Problem>(body)
+        .ok()
+        .and_then(|problem| problem.kind)
+        .is_some_and(|kind| kind == "urn:cupel:identity-mismatch")
 }
 
 /// Somebody else's text: one line, not long, nothing that moves a cursor.

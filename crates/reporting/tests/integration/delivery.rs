@@ -352,6 +352,14 @@ async fn a_refusal_is_final_only_in_the_inventorys_own_words() {
 }
 
 #[tokio::test]
+async fn a_report_of_the_node_that_this_machine_was_before_is_out_of_the_way() {
+    let kind = "urn:cupel:identity-mismatch";
+    let body = PROBLEM.replace("409", "403").replace("about:blank", kind);
+    let outcome = against(Reply::Whole(answer("403 Forbidden", "", &body))).await;
+    assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_refused_even_before_it_came() {
     let large = spooled(7, noise(1, 3 << 20).into_bytes());
     let early = Reply::Early(answer("413 Content Too Large", "", ""));
