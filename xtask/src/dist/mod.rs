@@ -12,6 +12,7 @@
 pub mod build;
 mod elf;
 pub mod elsewhere;
+mod notices;
 mod package;
 mod sbom;
 pub mod seal;
@@ -25,7 +26,7 @@ use anyhow::{Context as _, bail};
 
 use crate::workspace::Workspace;
 use build::{Architecture, Toolchain, copy};
-use package::{Kind, Package, Release, deb, rpm};
+use package::{Kind, Package, Papers, Release, deb, rpm};
 use seal::{SUMS, Signer};
 use texts::Texts;
 
@@ -208,6 +209,9 @@ fn programs(
         };
         let bill = sbom::write(&subject, &metadata, &lock)?;
         put(next, &format!("{file}.cdx.json"), &bill)?;
+        let linked = sbom::linked(&subject, &metadata)?;
+        let notices = notices::write(release.workspace, name, &linked)?;
+        put(next, &format!("{file}.licences.txt"), &notices)?;
         for kind in [Kind::Deb, Kind::Rpm] {
             let package = Package::new(
                 release,
@@ -216,7 +220,10 @@ fn programs(
                 name,
                 bytes.clone(),
                 texts,
-                &bill,
+                &Papers {
+                    bill: &bill,
+                    notices: &notices,
+                },
             )?;
             let (file, bytes) = match kind {
                 Kind::Deb => (deb::file_name(&package), deb::write(&package)?),

@@ -89,6 +89,22 @@ pub fn write(subject: &Subject<'_>, metadata: &Metadata, lock: &str) -> anyhow::
     Ok(text)
 }
 
+/// The packages that are linked into a program, itself among them, by name.
+///
+/// # Errors
+/// There is no such program.
+pub fn linked<'a>(
+    subject: &Subject<'_>,
+    metadata: &'a Metadata,
+) -> anyhow::Result<Vec<&'a Package>> {
+    let mut packages: Vec<_> = Parts::of(metadata, subject)?
+        .packages
+        .into_values()
+        .collect();
+    packages.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+    Ok(packages)
+}
+
 /// The packages that are linked into a program, and who brought whom.
 struct Parts<'a> {
     root: &'a Package,

@@ -174,7 +174,7 @@ pub fn documents(package: &Package) -> anyhow::Result<Vec<File>> {
          Upstream-Name: Cupel\n\
          Comment:\n \
          The program is linked statically. Its parts, with version and licence of\n \
-         each, are listed in {name}.cdx.json.gz.\n\n\
+         each, are listed in {name}.cdx.json.gz; their texts are in licences.txt.gz.\n\n\
          Files: *\n\
          Copyright: {} the authors of Cupel\n\
          License: Apache-2.0\n \

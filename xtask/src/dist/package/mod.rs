@@ -107,6 +107,14 @@ const TEXTS: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// What tells of what a program is made of.
+pub struct Papers<'a> {
+    /// The bill of materials.
+    pub bill: &'a [u8],
+    /// The licence texts.
+    pub notices: &'a [u8],
+}
+
 impl Package {
     /// The package of a program.
     pub fn new(
@@ -116,7 +124,7 @@ impl Package {
         name: &str,
         program: Vec<u8>,
         texts: &Texts,
-        sbom: &[u8],
+        papers: &Papers<'_>,
     ) -> anyhow::Result<Self> {
         let (_, summary, description) = TEXTS
             .iter()
@@ -165,12 +173,12 @@ impl Package {
         let read = |file: &str| {
             std::fs::read(release.workspace.root.join(file)).with_context(|| format!("read {file}"))
         };
-        let sbom = gzip(sbom)?;
-        add(
-            format!("{documents}/{name}.cdx.json.gz"),
-            sbom,
-            Role::Document,
-        );
+        for (file, text) in [
+            (format!("{name}.cdx.json.gz"), papers.bill),
+            ("licences.txt.gz".to_owned(), papers.notices),
+        ] {
+            add(format!("{documents}/{file}"), gzip(text)?, Role::Document);
+        }
         let changes = gzip(&read("CHANGELOG.md")?)?;
         add(format!("{documents}/changelog.gz"), changes, Role::Document);
         let mut package = Self {

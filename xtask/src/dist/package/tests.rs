@@ -22,7 +22,10 @@ fn package(kind: Kind, name: &str) -> Package {
         name,
         program,
         &texts,
-        b"{}",
+        &Papers {
+            bill: b"{}",
+            notices: b"texts",
+        },
     )
     .expect("package")
 }
@@ -71,6 +74,7 @@ fn a_deb_has_program_texts_scripts_and_sums() {
         "./usr/share/doc/cupel/changelog.Debian.gz",
         "./usr/share/doc/cupel/copyright",
         "./usr/share/doc/cupel/cupel.cdx.json.gz",
+        "./usr/share/doc/cupel/licences.txt.gz",
     ] {
         assert_eq!(data.get(file).map(|(mode, _)| *mode), Some(0o644), "{file}");
     }
