@@ -238,7 +238,12 @@ pub fn measure(workspace: &Workspace, plan: &Plan) -> anyhow::Result<(Outcome, S
         return Ok((Outcome::NotRun, why));
     }
     let mut args = vec!["build", "--release", "--locked"];
-    for package in ["cupel", "cupel-gpu-worker", "cupel-fake-driver"] {
+    // A program that is named has its worker inside or beside it.
+    let own: &[&str] = match plan.program {
+        Some(_) => &[],
+        None => &["cupel", "cupel-gpu-worker"],
+    };
+    for package in own.iter().chain(&["cupel-fake-driver"]) {
         args.extend(["--package", package]);
     }
     if !workspace.cargo(&args, &[])? {
