@@ -16,10 +16,11 @@ use crate::status::{Identity, IdentityState};
 /// Options of `cupel enrol`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-JOINFILE is what 'cupel-inventory join create' wrote. The node makes a key, which never leaves it,
-and gets a certificate for it. From then on the service reports with that, and renews it by itself;
-no token and no [inventory] url is needed. Cut short anywhere, run it again. A node whose identity
-the inventory takes keeps it.
+JOINFILE is what 'cupel-inventory join create' wrote; remove it from the node afterwards. '-' reads
+it from the standard input. The node makes a key, which never leaves it, and gets a certificate for
+it. From then on the service reports with that, and renews it by itself; no token and no
+[inventory] url is needed. Cut short anywhere, run it again. A node whose identity the inventory
+takes keeps it.
 
 Examples:
   cupel enrol rack7.join --dry-run       what would be done
@@ -30,7 +31,7 @@ Exit codes: 0 done, or the node has a good identity, 2 wrong usage, or it failed
 4 refused, here or by the inventory, which says why; with --status: 0 there is an identity that is
 used, 2 there is none, or it cannot be used")]
 pub struct Args {
-    /// The join file
+    /// The join file; - is the standard input
     #[arg(value_name = "JOINFILE", required_unless_present = "status")]
     join: Option<PathBuf>,
     /// Show what would be done, and do nothing

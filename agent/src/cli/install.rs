@@ -46,7 +46,8 @@ pub struct Args {
     /// Take the inventory's token from this file
     #[arg(long, value_name = "FILE", requires = "inventory")]
     token_file: Option<PathBuf>,
-    /// Get the node an identity with this join file of the inventory, as 'cupel enrol' does
+    /// Get the node an identity with this join file of the inventory, as 'cupel enrol' does; remove
+    /// the file afterwards
     #[arg(long, value_name = "FILE", conflicts_with_all = ["inventory", "token_file"])]
     join: Option<PathBuf>,
     /// Trust releases that this minisign key signs (may be given again)

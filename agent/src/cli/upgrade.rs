@@ -263,14 +263,16 @@ fn in_a_line(error: &anyhow::Error) -> String {
         .collect()
 }
 
-/// A file, or what is at an address; the inventory's certificate authorities count for both.
+/// A file, or what is at an address; the inventory's certificate authorities count for it, and that
+/// of the identity where the address is of the inventory that gave it.
 fn bytes_of(file: &str, cap: u64, context: &Context) -> anyhow::Result<Vec<u8>> {
     if !file.contains("://") {
         return read(Path::new(file), cap);
     }
     let settings = context.settings()?;
     let authorities = settings.inventory.ca_file.value.as_deref();
-    cupel_reporting::fetch(file, authorities, cap, FETCHING)
+    let own = crate::identity::authority(&context.state_dir(), file);
+    cupel_reporting::fetch(file, authorities, own.as_deref(), cap, FETCHING)
         .with_context(|| format!("cannot use {file}"))
 }
 

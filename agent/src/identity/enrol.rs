@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use cupel_model::enrolment::{JoinFile, KeyProtection};
 use cupel_reporting::{
-    EnrolError, IdentityDirectory, IdentityDocument, Key, KeyFile, Lock, enrol, is_same_inventory,
-    parse_join, renew,
+    EnrolError, IdentityDirectory, IdentityDocument, Key, KeyFile, Lock, enrol, is_same_authority,
+    is_same_inventory, parse_join, renew,
 };
 
 use super::seal::{Sealer, opened};
@@ -28,6 +28,9 @@ use crate::status::host;
 
 /// Longest join file, in bytes.
 const JOIN_FILE: u64 = 64 * 1024;
+
+/// Standard input, as a file.
+const STANDARD_INPUT: &str = "-";
 
 /// How long another enrolment, or a renewal of the service, is waited for.
 const PATIENCE: Duration = Duration::from_secs(75);
@@ -56,12 +59,18 @@ pub enum Todo {
     Enrol(Box<Plan>),
 }
 
-/// A join file.
+/// A join file; `-` is the standard input.
 ///
 /// # Errors
 /// It cannot be read, or is none.
 pub fn join_file(path: &Path) -> anyhow::Result<JoinFile> {
+    use std::io::Read as _;
     use std::os::unix::fs::PermissionsExt as _;
+    if path.as_os_str() == STANDARD_INPUT {
+        let mut bytes = Vec::new();
+        std::io::stdin().take(JOIN_FILE).read_to_end(&mut bytes)?;
+        return parse_join(&bytes, STANDARD_INPUT).context("cannot use the join file");
+    }
     let bytes = read(path, JOIN_FILE)?;
     let mode = std::fs::metadata(path).map(|about| about.permissions().mode());
     if mode.is_ok_and(|mode| mode & 0o077 != 0) {
@@ -98,7 +107,13 @@ pub fn plan(context: &Context, path: &Path, seal: Seal, anew: bool) -> anyhow::R
     let replaces = match found {
         Found::None => None,
         Found::Usable(usable) => {
-            let is_kept = !anew && pending.is_none() && usable.document.is_of(&join.inventory);
+            let old = &usable.document;
+            let is_its_authority = join
+                .authority
+                .as_ref()
+                .is_none_or(|authority| is_same_authority(authority, &old.authority));
+            let is_kept =
+                !anew && pending.is_none() && old.is_of(&join.inventory) && is_its_authority;
             if is_kept && is_taken(&usable, &who, settings.inventory.ca_file.value.as_deref())? {
                 return Ok(Todo::Nothing(Box::new(usable.document)));
             }
@@ -107,15 +122,21 @@ pub fn plan(context: &Context, path: &Path, seal: Seal, anew: bool) -> anyhow::R
         Found::Unusable { document, .. } => document.map(|document| *document),
     };
     // A key that was shown already is the one that the token was spent on.
-    let resumed = pending.filter(|(name, key)| {
-        let wanted = !anew
+    let resumed = pending.filter(|(_, key)| {
+        !anew
             && match seal {
                 Seal::Auto => true,
                 Seal::Tpm => key.protection == KeyProtection::Tpm,
                 Seal::None => key.protection == KeyProtection::File,
-            };
-        wanted && opened(&context.root, &directory.path().join(name), key).is_ok()
+            }
     });
+    if let Some((name, key)) = &resumed {
+        // A TPM may be busy; another key would cost another use of the token.
+        opened(&context.root, &directory.path().join(name), key).context(
+            "cannot open the key of an enrolment that was cut short; run it again, or make another \
+             key with --anew",
+        )?;
+    }
     let (protection, unsealed) = match (&resumed, seal) {
         (Some((_, key)), _) => (key.protection, None),
         (None, Seal::None) => (KeyProtection::File, None),
@@ -147,7 +168,7 @@ fn is_taken(usable: &Usable, who: &Who, ca_file: Option<&Path>) -> anyhow::Resul
     Ok(
         match renew(&document.inventory, &usable.shown, ca_file, &request) {
             Ok(_) => true,
-            Err(EnrolError::Refused(why)) => {
+            Err(EnrolError::Refused(why) | EnrolError::Untrusted(why)) => {
                 note(&format!(
                     "the identity of this node is not taken: {}",
                     printable(&why)

@@ -11,7 +11,7 @@
 pub mod enrol;
 mod seal;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -188,6 +188,13 @@ pub fn open(root: &Root, state_directory: &Path, who: Result<&Who, &String>) -> 
 pub fn inventory(state_directory: &Path) -> Option<String> {
     let document = IdentityDirectory::in_state(state_directory).document();
     Some(document.ok()??.inventory)
+}
+
+/// What an address of the inventory that gave the identity is trusted by, PEM.
+pub fn authority(state_directory: &Path, url: &str) -> Option<String> {
+    let document = IdentityDirectory::in_state(state_directory).document();
+    let document = document.ok()??;
+    document.is_of(url).then_some(document.authority)
 }
 
 /// Where the token is.

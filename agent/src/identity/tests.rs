@@ -7,16 +7,19 @@ use cupel_model::enrolment::{Enrolment, KeyProtection};
 use cupel_reporting::KeyFile;
 
 use super::*;
+use crate::cli::GlobalArgs;
+use crate::context::Context;
+use crate::output::Format;
 
-const NODE: &str = "4c4c4544-0051-3010-8052-b4c04f4d5933";
-const URL: &str = "https://inventory.example:8470";
+pub const NODE: &str = "4c4c4544-0051-3010-8052-b4c04f4d5933";
+pub const URL: &str = "https://inventory.example:8470";
 
 fn time(text: &str) -> Timestamp {
     text.parse().expect("time")
 }
 
 /// A machine that is an id and a main board.
-fn machine(directory: &Path, id: &str, board: &str) -> Root {
+pub fn machine(directory: &Path, id: &str, board: &str) -> Root {
     let dmi = directory.join("sys/class/dmi/id");
     fs::create_dir_all(&dmi).expect("mkdir");
     fs::write(dmi.join("product_uuid"), id).expect("write");
@@ -25,7 +28,7 @@ fn machine(directory: &Path, id: &str, board: &str) -> Root {
 }
 
 /// Gives the machine an identity, whose certificate is for `key`.
-fn enrolled(root: &Root, state: &Path, key: &Key, kept: &KeyFile) -> IdentityDocument {
+pub fn enrolled(root: &Root, state: &Path, key: &Key, kept: &KeyFile) -> IdentityDocument {
     let pair = rcgen::KeyPair::from_pem(key.pem()).expect("pair");
     let params = rcgen::CertificateParams::new(Vec::new()).expect("params");
     let certificate = params.self_signed(&pair).expect("certificate").pem();
@@ -47,7 +50,7 @@ fn enrolled(root: &Root, state: &Path, key: &Key, kept: &KeyFile) -> IdentityDoc
     document
 }
 
-fn plain(key: &Key) -> KeyFile {
+pub fn plain(key: &Key) -> KeyFile {
     KeyFile {
         protection: KeyProtection::File,
         bytes: key.pem().as_bytes().to_vec(),
@@ -81,6 +84,12 @@ fn it_is_used_where_and_while_it_is_good() {
     let key = Key::generate().expect("key");
     enrolled(&root, &state, &key, &plain(&key));
     assert_eq!(inventory(&state).as_deref(), Some(URL));
+    let trusted = authority(&state, &format!("{URL}/releases/cupel-x86_64"));
+    assert!(trusted.is_some_and(|pem| pem.starts_with("-----BEGIN CERTIFICATE")));
+    assert_eq!(
+        authority(&state, "https://releases.example/cupel-x86_64"),
+        None
+    );
     let (found, status) = told(&root, &state, URL, "2026-01-02T00:00:00Z");
     assert_eq!(state_of(&status), (IdentityState::Good, ""));
     assert!(found.usable_beside(Some(URL)).is_some());
@@ -172,4 +181,41 @@ fn what_is_damaged_or_sealed_elsewhere_costs_the_identity_alone() {
     assert_eq!(told, IdentityState::Damaged);
     assert!(why.contains("identity.json:1: EOF"), "{why}");
     assert_eq!(inventory(&state), None);
+}
+
+#[test]
+fn a_key_that_cannot_be_opened_now_is_not_given_up() {
+    let directory = tempfile::tempdir().expect("directory");
+    machine(directory.path(), NODE, "CN1");
+    let state = directory.path().join("state");
+    let join = directory.path().join("rack7.join");
+    let text = format!("inventory = {URL:?}\ntoken = \"cupel_join_1_secret\"\n");
+    fs::write(&join, text).expect("write");
+    let context = Context::new(&GlobalArgs {
+        root: Some(directory.path().to_owned()),
+        state_dir: Some(state.clone()),
+        output: Format::Text,
+        verbose: 0,
+    })
+    .expect("context");
+    let kept = IdentityDirectory::in_state(&state);
+    let lock = kept.lock(std::time::Duration::ZERO).expect("lock");
+    // No command is run beneath another root: a TPM that does not answer.
+    let sealed = KeyFile {
+        protection: KeyProtection::Tpm,
+        bytes: b"sealed".to_vec(),
+    };
+    kept.keep(&lock, &sealed).expect("keep");
+    let Err(why) = enrol::plan(&context, &join, Seal::Auto, false) else {
+        panic!("another key would be made");
+    };
+    assert!(format!("{why:#}").contains("--anew"), "{why:#}");
+    for (seal, anew) in [(Seal::Auto, true), (Seal::None, false)] {
+        let todo = enrol::plan(&context, &join, seal, anew).expect("plan");
+        assert!(matches!(todo, enrol::Todo::Enrol(_)));
+    }
+    assert!(
+        kept.pending().expect("keys").is_some(),
+        "a plan changes nothing"
+    );
 }

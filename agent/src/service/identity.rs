@@ -5,7 +5,10 @@
 //! - It has a thread of its own: a TPM or an inventory that hangs delays nothing else.
 //! - Reports are sent with the identity where it can be used; else with the token, where an inventory
 //!   is configured.
-//! - An identity is renewed with its own key, and replaced on disk before the new one is used.
+//! - An identity is renewed with its own key, and replaced on disk before the new one is used; one
+//!   that is not in use is not renewed.
+//! - Whatever the clocks say: an answer that does not put the next renewal off counts as a failed
+//!   attempt.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -88,26 +91,32 @@ impl Keeper {
     fn keep(mut self, messages: &Receiver<Settings>) {
         // A TPM may be busy: what cannot be opened is tried again.
         let mut opening = Backoff::default();
+        let mut backoff = Backoff::default();
         loop {
             let who = Who::is_here(&self.root);
             let found = open(&self.root, &self.state_directory, who.as_ref());
             self.go(&found);
-            self.tell(&found, who.as_ref().ok());
-            let mut backoff = Backoff::default();
             let mut due = match &found {
-                Found::Usable(usable) => {
+                Found::Usable(_) => {
                     opening.reset();
-                    Some(usable.document.renewal_due())
+                    let due = self.renewal_due(&found);
+                    if due.is_none_or(|due| due > clock::now()) {
+                        self.renewal_error = None;
+                        backoff.reset();
+                    }
+                    due
                 }
                 Found::Unusable { .. } => Some(after(opening.after(None))),
                 Found::None => None,
             };
+            self.tell(&found, who.as_ref().ok());
             loop {
                 let wait = due.map_or(LOOK, |due| until(due).min(LOOK));
                 match messages.recv_timeout(wait) {
                     Ok(settings) => {
                         self.settings = messages.try_iter().last().unwrap_or(settings);
                         self.renewal_error = None;
+                        backoff.reset();
                         break;
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
@@ -118,10 +127,7 @@ impl Keeper {
                         break;
                     };
                     match self.renew(usable) {
-                        Ok(()) => {
-                            self.renewal_error = None;
-                            break;
-                        }
+                        Ok(()) => break,
                         Err(error) => {
                             self.failed(format!("{error:#}"));
                             due = Some(after(backoff.after(None)));
@@ -140,6 +146,12 @@ impl Keeper {
     /// The identity, where reports are sent with it.
     fn in_use<'f>(&self, found: &'f Found) -> Option<&'f Usable> {
         found.usable_beside(rival(&self.root, &self.settings))
+    }
+
+    /// When the identity is renewed, where it is in use.
+    fn renewal_due(&self, found: &Found) -> Option<Timestamp> {
+        let usable = self.in_use(found)?;
+        Some(usable.document.renewal_due())
     }
 
     /// Says where reports go from now on.
@@ -235,9 +247,21 @@ impl Keeper {
             old.key_protection,
             &old.key,
         );
+        if let Some(why) = old.objection_to(&new, clock::now()) {
+            anyhow::bail!(why);
+        }
         directory
             .commit(&lock, &new)
             .context("the new one cannot be kept")?;
+        // Kept, because the inventory's clock says how long the one before is good; and yet no
+        // success, after which one would ask again at once.
+        anyhow::ensure!(
+            new.renewal_due() > clock::now(),
+            "the inventory gave one that is good until {}, to be renewed from {} on: this clock or \
+             that of the inventory is wrong",
+            new.not_after,
+            new.renew_after
+        );
         tracing::info!(
             "the identity of this node is renewed, good until {}",
             new.not_after
@@ -256,4 +280,43 @@ fn after(wait: Duration) -> Timestamp {
     let now = clock::now();
     let wait = i64::try_from(wait.as_micros()).unwrap_or(i64::MAX);
     Timestamp::from_microseconds(now.microseconds().saturating_add(wait)).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use cupel_reporting::Key;
+
+    use super::*;
+    use crate::identity::tests::{NODE, URL, enrolled, machine, plain};
+
+    #[test]
+    fn what_is_not_in_use_is_not_renewed() {
+        let directory = tempfile::tempdir().expect("directory");
+        let root = machine(directory.path(), NODE, "CN1");
+        let state = directory.path().join("state");
+        let key = Key::generate().expect("key");
+        let document = enrolled(&root, &state, &key, &plain(&key));
+        let etc = directory.path().join("etc/cupel");
+        std::fs::create_dir_all(&etc).expect("mkdir");
+        std::fs::write(etc.join("inventory.token"), "token").expect("write");
+        for (url, due) in [
+            (URL, Some(document.renewal_due())),
+            ("https://other.example", None),
+        ] {
+            let text = format!("[inventory]\nurl = {url:?}\n");
+            std::fs::write(etc.join("inventory.toml"), text).expect("write");
+            let keeper = Keeper {
+                root: root.clone(),
+                state_directory: state.clone(),
+                settings: crate::config::load(&root).expect("settings"),
+                inputs: super::super::input::queue().0,
+                way: watch::channel(None).0,
+                said: None,
+                renewal_error: None,
+            };
+            let found = open(&root, &state, Who::is_here(&root).as_ref());
+            assert!(matches!(found, Found::Usable(_)), "{found:?}");
+            assert_eq!(keeper.renewal_due(&found), due, "{url}");
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Client, redirect};
+use reqwest::{Certificate, Client, redirect};
 
 use crate::delivery::{DeliveryError, certificates, check_url};
 use crate::store::chain;
@@ -38,13 +38,14 @@ pub enum FetchError {
     Runtime(#[source] std::io::Error),
 }
 
-/// Fetches a file of at most `cap` bytes.
+/// Fetches a file of at most `cap` bytes; `authority` is further certificates to trust, PEM.
 ///
 /// # Errors
 /// [`FetchError`].
 pub fn fetch(
     url: &str,
     ca_file: Option<&Path>,
+    authority: Option<&str>,
     cap: u64,
     limit: Duration,
 ) -> Result<Vec<u8>, FetchError> {
@@ -53,12 +54,13 @@ pub fn fetch(
         .enable_all()
         .build()
         .map_err(FetchError::Runtime)?;
-    runtime.block_on(get(url, ca_file, cap, limit))
+    runtime.block_on(get(url, ca_file, authority, cap, limit))
 }
 
 async fn get(
     url: &str,
     ca_file: Option<&Path>,
+    authority: Option<&str>,
     cap: u64,
     limit: Duration,
 ) -> Result<Vec<u8>, FetchError> {
@@ -79,8 +81,15 @@ async fn get(
     if url.starts_with("http://") {
         // To this machine alone: no TLS, and a machine may have no certificate authorities.
         builder = builder.no_proxy().tls_certs_only([]);
-    } else if let Some(path) = ca_file {
-        builder = builder.tls_certs_merge(certificates(path)?);
+    } else {
+        let mut trusted = match ca_file {
+            Some(path) => certificates(path)?,
+            None => Vec::new(),
+        };
+        if let Some(pem) = authority {
+            trusted.extend(Certificate::from_pem_bundle(pem.as_bytes()).map_err(broken)?);
+        }
+        builder = builder.tls_certs_merge(trusted);
     }
     let client = builder.build().map_err(broken)?;
     let mut answer = client.get(url).send().await.map_err(broken)?;
@@ -119,7 +128,7 @@ mod tests {
 
     fn ask(answer: &str, cap: u64) -> Result<Vec<u8>, FetchError> {
         let url = server(answer.to_owned());
-        fetch(&url, None, cap, Duration::from_secs(10))
+        fetch(&url, None, None, cap, Duration::from_secs(10))
     }
 
     #[test]
@@ -135,7 +144,7 @@ mod tests {
 
     #[test]
     fn nothing_is_fetched_in_the_clear_from_elsewhere() {
-        let fetched = |url| fetch(url, None, 9, Duration::from_secs(5));
+        let fetched = |url| fetch(url, None, None, 9, Duration::from_secs(5));
         for url in [
             "http://192.0.2.1/x",
             "ftp://localhost/x",

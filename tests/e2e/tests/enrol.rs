@@ -33,6 +33,10 @@ struct Inventory {
 impl Inventory {
     fn start(directory: &Path, more: &[&str]) -> Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        Self::start_at(directory, address, more)
+    }
+
+    fn start_at(directory: &Path, address: SocketAddr, more: &[&str]) -> Result<Self> {
         let (listen, data) = (address.to_string(), data(directory));
         let mut args = vec!["serve", "--data", &data, "--listen", &listen];
         args.extend(["--tls-names", "127.0.0.1"]);
@@ -382,6 +386,104 @@ fn with_the_identity_of_another_node_the_token_is_used_and_that_is_told() -> Res
         ensure!(code == 4 && told.contains(why), "{args:?}: {code}: {told}");
     }
     ensure!(inventory.used("own")? == 0);
+    Ok(())
+}
+
+/// Changes `identity.json`.
+fn change(root: &Path, changes: &[(&str, &str)]) -> Result<()> {
+    let mut changed = document(root)?;
+    for (key, value) in changes {
+        changed[key] = (*value).into();
+    }
+    let path = root.join("var/lib/cupel/identity/identity.json");
+    Ok(fs::write(path, serde_json::to_vec(&changed)?)?)
+}
+
+#[test]
+fn a_certificate_that_is_given_again_is_no_renewal() -> Result<()> {
+    let directory = scratch()?;
+    let inventory = Inventory::start(directory.path(), &[])?;
+    let (mut node, _) = node(directory.path())?;
+    let join = inventory.join("one", 1, inventory.address)?;
+    let (code, said) = node.cupel(&["enrol", &join, "--yes"])?;
+    ensure!(code == 0, "{said}");
+    // By the node's clock it is long due.
+    let past = [
+        ("not_before", "2026-01-01T00:00:00Z"),
+        ("renew_after", "2026-01-02T00:00:00Z"),
+        ("not_after", "2026-01-03T00:00:00Z"),
+    ];
+    let root = node.rack.root().to_owned();
+    change(&root, &past)?;
+    node.start()?;
+    node.wait_for("an answer that is no renewal", LIMIT, |status| {
+        let why = status["identity"]["renewal_error"].as_str();
+        why.is_some_and(|why| why.contains("the same certificate"))
+            && status["inventory"]["last_delivered_at"].is_string()
+    })?;
+    let now = document(&root)?;
+    ensure!(past.iter().all(|(key, at)| now[key] == *at), "{now}");
+    node.stop()?;
+    Ok(())
+}
+
+#[test]
+fn with_an_inventory_that_was_set_up_anew_a_node_enrols_anew() -> Result<()> {
+    let directory = scratch()?;
+    let first = Inventory::start(directory.path(), &[])?;
+    let address = first.address;
+    let machine = directory.path().join("machine");
+    let root = bare(&machine, "4c4c4544-0051-3010-8052-b4c04f4d5933")?;
+    let enrol = |join: &str| {
+        let args = ["enrol", join, "--yes", "--root", &root];
+        ran("cupel", &args, &[], directory.path())
+    };
+    let join = first.join("one", 1, address)?;
+    let (code, said, told) = enrol(&join)?;
+    ensure!(code == 0, "{said}{told}");
+    let old = document(&machine)?;
+    drop(first);
+
+    // Nobody answers: it is kept.
+    let (code, said, told) = enrol(&join)?;
+    ensure!(code == 0 && document(&machine)? == old, "{said}{told}");
+
+    let anew = directory.path().join("anew");
+    fs::create_dir_all(&anew)?;
+    let second = Inventory::start_at(&anew, address, &[])?;
+    // The file of before does not vouch for it.
+    let (code, said, told) = enrol(&join)?;
+    ensure!(code == 2 && document(&machine)? == old, "{said}{told}");
+    ensure!(told.contains("do not trust each other"), "{told}");
+    let join = second.join("new", 1, address)?;
+    let (code, said, told) = enrol(&join)?;
+    ensure!(code == 0, "{said}{told}");
+    let new = document(&machine)?;
+    ensure!(new["authority"] != old["authority"], "{said}{told}");
+    ensure!(second.used("new")? == 1);
+    Ok(())
+}
+
+#[test]
+fn what_expired_at_the_inventory_is_not_kept_by_a_clock_that_is_behind() -> Result<()> {
+    let directory = scratch()?;
+    let inventory = Inventory::start(directory.path(), &["--certificate-life", "3s"])?;
+    let machine = directory.path().join("machine");
+    let root = bare(&machine, "4c4c4544-0051-3010-8052-b4c04f4d5933")?;
+    let enrol = |join: &str| {
+        let args = ["enrol", join, "--yes", "--root", &root];
+        ran("cupel", &args, &[], directory.path())
+    };
+    let (code, said, told) = enrol(&inventory.join("one", 1, inventory.address)?)?;
+    ensure!(code == 0, "{said}{told}");
+    let old = document(&machine)?;
+    std::thread::sleep(Duration::from_secs(4));
+    change(&machine, &[("not_after", "2100-01-01T00:00:00Z")])?;
+    let (code, said, told) = enrol(&inventory.join("two", 1, inventory.address)?)?;
+    ensure!(code == 0, "{said}{told}");
+    let new = document(&machine)?;
+    ensure!(new["key"] != old["key"], "it was kept: {said}{told}");
+    ensure!(inventory.used("two")? == 1);
     Ok(())
 }
 

@@ -11,8 +11,8 @@ use cupel_model::enrolment::{
     Enrolment, EnrolmentRequest, HardwareIdentity, JoinFile, KeyProtection,
 };
 use cupel_reporting::{
-    Class, Credential, Delivery, DeliverySettings, EnrolError, IdentityDocument, Key, NodeIdentity,
-    Outcome, Spooled, enrol, renew,
+    Class, Credential, Delivery, DeliverySettings, EnrolError, FetchError, IdentityDocument, Key,
+    NodeIdentity, Outcome, Spooled, enrol, fetch, renew,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer,
@@ -304,6 +304,23 @@ fn an_identity_that_the_handshake_refuses_is_told_from_no_answer() {
     drop(nobody);
     let away = renew(&url, &foreign, None, &request(&key));
     assert!(matches!(away, Err(EnrolError::Away(_))), "{away:?}");
+}
+
+#[test]
+fn a_file_of_the_inventory_is_fetched_by_the_authority_of_the_identity() {
+    let words = Answer::Words(StatusCode::OK, "text/plain", "release".to_owned());
+    let inventory = Inventory::start(words, false, authority().into());
+    let url = format!("{}/releases/cupel", inventory.url());
+    let (own, other) = (inventory.authority.pem(), authority().pem());
+    let fetched = |pem| fetch(&url, None, pem, 64, std::time::Duration::from_secs(30));
+    assert_eq!(fetched(Some(&own)).expect("file"), b"release");
+    for pem in [None, Some(&*other)] {
+        let answer = fetched(pem);
+        assert!(
+            matches!(answer, Err(FetchError::Connection(_))),
+            "{answer:?}"
+        );
+    }
 }
 
 #[test]
