@@ -42,9 +42,11 @@ install)
         shift
     done ;;
 enrol)
-    if [ "$1" = --status ]; then test -e "$node/identity"; exit; fi
+    if [ "$*" != "--yes -" ]; then exit 2; fi
+    if [ -e "$node/identity" ] && ! grep -q revoked "$node/identity"; then exit; fi
+    if [ -e "$node/breaks" ]; then exit 255; fi
     if [ -e "$node/foreign" ]; then echo "error: refused: it is expected in rack 9" >&2; exit 4; fi
-    cp "$2" "$node/identity"; stat -c %a "$2" > "$node/mode" ;;
+    cat > "$node/identity" ;;
 upgrade) shift; test -s "$1.minisig" && cp "$1" "$node/cupel" ;;
 esac
 "#;
@@ -278,34 +280,37 @@ proptest! {
 
 #[test]
 fn each_node_gets_an_identity_once() {
-    let mut site = Site::new(&["fresh", "same", "known", "foreign"]);
+    let mut site = Site::new(&["fresh", "same", "known", "foreign", "revoked", "breaks"]);
     site.put("rack.join", "a secret");
     site.load.rack.join = Some(site.at("rack.join"));
-    for node in ["same", "known", "foreign"] {
+    for node in ["same", "known", "foreign", "revoked", "breaks"] {
         let path = site.at(&format!("{node}/cupel"));
         fs::copy(site.at("release"), &path).expect("copy");
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("mode");
     }
     site.put("known/identity", "its own");
     site.put("foreign/foreign", "");
+    site.put("revoked/identity", "good here, and revoked there");
+    site.put("breaks/breaks", "");
     let (results, news) = site.push();
     assert_eq!(results[0], Ok(Done::Installed));
     assert_eq!(results[1], Ok(Done::Already));
     assert_eq!(results[2], Ok(Done::Already));
     let refused = Failed::Refused("it is expected in rack 9".to_owned());
     assert_eq!(results[3], Err(refused));
+    assert_eq!(results[4], Ok(Done::Already));
+    assert!(results[5].as_ref().is_err_and(Failed::is_passing));
     assert!(news.contains(&News::At(0, Stage::Enrol)));
     for (node, identity) in [
         ("fresh", "a secret"),
         ("same", "a secret"),
         ("known", "its own"),
+        ("revoked", "a secret"),
     ] {
         let is = fs::read_to_string(site.at(node).join("identity")).expect("identity");
         assert_eq!(is, identity, "{node}");
     }
-    let mode = fs::read_to_string(site.at("fresh/mode")).expect("mode");
-    assert_eq!(mode.trim(), "600");
-    for node in ["fresh", "same", "known", "foreign"] {
+    for node in ["fresh", "same", "known", "foreign", "revoked", "breaks"] {
         let left: Vec<_> = fs::read_dir(site.at(node))
             .expect("list")
             .filter_map(|entry| entry.expect("entry").file_name().into_string().ok())
@@ -317,8 +322,6 @@ fn each_node_gets_an_identity_once() {
         let log = fs::read_to_string(logs).expect("log");
         assert!(!log.contains("a secret"), "{node}");
     }
-    let (results, _) = site.push();
-    assert_eq!(results[0], Ok(Done::Already));
-    let asked = "enrol --yes";
-    assert_eq!(site.scripts("fresh").matches(asked).count(), 1);
+    // Nothing of it was on a disk there.
+    assert!(!site.scripts("breaks").contains("cat >"));
 }
