@@ -11,6 +11,7 @@ mod recipe;
 mod tools;
 
 pub use build::prepare;
+pub use tools::installed;
 
 use std::path::PathBuf;
 

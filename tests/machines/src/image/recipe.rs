@@ -19,6 +19,11 @@ pub const PACKAGES: &[&str] = &[
     "pciutils",
     "dmidecode",
     "ipmitool",
+    // What systemd-creds opens a TPM with.
+    "libtss2-esys-3.0.2-0",
+    "libtss2-mu0",
+    "libtss2-rc0",
+    "libtss2-tcti-device0",
     "qemu-guest-agent",
     "busybox-static",
     "linux-image-amd64",

@@ -7,4 +7,4 @@ mod qmp;
 
 pub use guest::{Ran, Started};
 pub use hardware::{Drive, Hardware};
-pub use power::Machine;
+pub use power::{Machine, TPM_PROGRAM};

@@ -6,6 +6,7 @@
 
 mod burn_in;
 mod disk;
+mod enrol;
 mod faults;
 mod install;
 mod installed;
@@ -36,6 +37,18 @@ pub enum Outcome {
     /// It could not be tried here, and why.
     Skipped(String),
 }
+
+/// A scenario cannot be tried on this host, and why.
+#[derive(Debug)]
+struct NotHere(String);
+
+impl std::fmt::Display for NotHere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotHere {}
 
 /// A scenario.
 pub struct Scenario {
@@ -117,6 +130,12 @@ pub const ALL: &[Scenario] = &[
         run: faults::run,
     },
     Scenario {
+        name: "enrol",
+        about: "an identity sealed to a TPM: renewed, worth nothing without it, noticed on two",
+        short: false,
+        run: enrol::run,
+    },
+    Scenario {
         name: "rack",
         about: "a rack of three on one network, by push over ssh, each with an identity",
         short: false,
@@ -176,7 +195,10 @@ impl Scenario {
         let began = Instant::now();
         let outcome = match (self.run)(bench) {
             Ok(figures) => Outcome::Passed(figures),
-            Err(error) => Outcome::Failed(format!("{error:#}")),
+            Err(error) => match error.downcast::<NotHere>() {
+                Ok(NotHere(why)) => Outcome::Skipped(why),
+                Err(error) => Outcome::Failed(format!("{error:#}")),
+            },
         };
         (outcome, began.elapsed())
     }
