@@ -219,15 +219,18 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Runs the exporter; it reads the devices below `sys`.
+/// Runs the exporter; it reads the devices below `sys`. Each is of a copy of its own: two of one
+/// file would share its pages, and each would seem to cost half.
 fn exporter(directory: &Path, name: &str, sys: &Path) -> anyhow::Result<Scraped> {
     let port = free_port()?;
+    let program = directory.join(name);
+    fs::copy(EXPORTER, &program).with_context(|| format!("copy {EXPORTER}"))?;
     let args = [
         format!("--web.listen-address=127.0.0.1:{port}"),
         format!("--path.sysfs={}", sys.display()),
     ];
     let log = directory.join(format!("{name}.log"));
-    let process = Running::start(Path::new(EXPORTER), &args, &[], &log)?;
+    let process = Running::start(&program, &args, &[], &log)?;
     Scraped::new(process, port)
 }
 
@@ -256,8 +259,12 @@ pub fn measure(workspace: &Workspace, plan: &Plan) -> anyhow::Result<(Outcome, S
     let port = free_port()?;
     let (rack, agent) = service(directory.path(), &program, &library, plan.every, port)?;
     let mut agent = Scraped::new(agent, port)?;
-    let mut beside = exporter(directory.path(), "beside", &rack.root().join("sys"))?;
-    let mut here = exporter(directory.path(), "here", Path::new("/sys"))?;
+    let mut beside = exporter(
+        directory.path(),
+        "exporter-beside",
+        &rack.root().join("sys"),
+    )?;
+    let mut here = exporter(directory.path(), "exporter-here", Path::new("/sys"))?;
 
     let interval = Duration::from_secs_f64(plan.every);
     let scrapes = plan.time.as_secs_f64() / plan.every;
