@@ -132,6 +132,18 @@ impl Authority {
     /// # Errors
     /// No answer, another status than 200, or no JSON.
     pub fn get(&self, path: &str) -> Result<Value> {
+        Ok(serde_json::from_slice(&self.answer(path)?)?)
+    }
+
+    /// A page as a browser gets it.
+    ///
+    /// # Errors
+    /// No answer, or another status than 200.
+    pub fn page(&self, path: &str) -> Result<String> {
+        Ok(String::from_utf8(self.answer(path)?)?)
+    }
+
+    fn answer(&self, path: &str) -> Result<Vec<u8>> {
         let pem = std::fs::read(self.directory.join("inventory/authority.pem"))?;
         let client = reqwest::Client::builder()
             .tls_certs_only([reqwest::Certificate::from_pem(&pem)?])
@@ -144,7 +156,7 @@ impl Authority {
         runtime.block_on(async {
             let answer = client.get(url).bearer_auth(&self.admin).send().await?;
             ensure!(answer.status() == 200, "GET {path}: {}", answer.status());
-            Ok(serde_json::from_slice(&answer.bytes().await?)?)
+            Ok(answer.bytes().await?.to_vec())
         })
     }
 

@@ -301,7 +301,10 @@ impl Machine {
     pub fn put(&mut self, file: &Path, to: &str) -> Result<()> {
         let passing = self.share().join("passing");
         fs::copy(file, &passing).with_context(|| format!("copy {}", file.display()))?;
-        let copied = self.run(&format!("cp /host/passing '{to}' && sync -f '{to}'"))?;
+        // A machine may be at its first command before it has the directory.
+        let copied = self.run(&format!(
+            "systemctl start host.mount && cp /host/passing '{to}' && sync -f '{to}'"
+        ))?;
         fs::remove_file(&passing)?;
         copied.ok()?;
         Ok(())

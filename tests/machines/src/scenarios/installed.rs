@@ -60,7 +60,8 @@ impl Installed {
         Self::on(bench, machine, options)
     }
 
-    fn on(bench: &Bench, mut machine: Machine, options: &str) -> Result<Self> {
+    /// On this machine, with these further options of `cupel install`.
+    pub fn on(bench: &Bench, mut machine: Machine, options: &str) -> Result<Self> {
         let first = bench.releases.good("first")?;
         machine.put(&first.file, "/root/cupel-x86_64")?;
         machine.put(&bench.releases.key()?, "/root/test.pub")?;

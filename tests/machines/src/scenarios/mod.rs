@@ -5,6 +5,7 @@
 //! - Machines are driven as an administrator would: by the documented commands.
 
 mod burn_in;
+mod day_one;
 mod disk;
 mod enrol;
 mod faults;
@@ -134,6 +135,12 @@ pub const ALL: &[Scenario] = &[
         about: "an identity sealed to a TPM: renewed, worth nothing without it, noticed on two",
         short: false,
         run: enrol::run,
+    },
+    Scenario {
+        name: "day-one",
+        about: "one node, from nothing to its page: install, enrol, bring-up, service",
+        short: false,
+        run: day_one::run,
     },
     Scenario {
         name: "rack",
