@@ -199,10 +199,13 @@ fn programs(
         if name == "cupel" && architecture == Architecture::X86_64 && size > LARGEST {
             wrong.push(format!("{file} has {size} bytes, more than {LARGEST}"));
         }
+        let inside = [&[name], carries].concat();
+        let present = sbom::present(release.workspace, &inside, &built.target)?;
         let subject = sbom::Subject {
             program: name,
             carries,
             target: &built.target,
+            present: &present,
             bytes: &bytes,
             commit: &commit.hash,
             date: commit.date,

@@ -19,6 +19,8 @@ use cyclonedx_bom::prelude::{
 };
 
 use super::seal::sha256;
+use crate::process;
+use crate::workspace::Workspace;
 
 /// What it is a bill of.
 pub struct Subject<'a> {
@@ -28,12 +30,46 @@ pub struct Subject<'a> {
     pub carries: &'a [&'a str],
     /// The target that it was built for.
     pub target: &'a str,
+    /// Name and version of what is linked on that target, as [`present`] tells.
+    pub present: &'a BTreeSet<(String, String)>,
     /// The program itself.
     pub bytes: &'a [u8],
     /// The commit, in hexadecimal.
     pub commit: &'a str,
     /// Seconds since 1970 of the commit.
     pub date: u32,
+}
+
+/// Name and version of all that is linked into a program and those it carries, on one target:
+/// cargo's metadata has the features of all targets at once.
+///
+/// # Errors
+/// `cargo tree` fails.
+pub fn present(
+    workspace: &Workspace,
+    programs: &[&str],
+    target: &str,
+) -> anyhow::Result<BTreeSet<(String, String)>> {
+    let mut present = BTreeSet::new();
+    for program in programs {
+        let mut args = vec!["tree", "--locked", "--package", program, "--target", target];
+        args.extend(["--edges", "normal,no-proc-macro", "--prefix", "none"]);
+        let answer = process::output(&process::cargo(), &args, &[], &workspace.root)?;
+        if !answer.status.success() {
+            bail!(
+                "cargo {}: {}",
+                args.join(" "),
+                String::from_utf8_lossy(&answer.stderr).trim()
+            );
+        }
+        let told = String::from_utf8_lossy(&answer.stdout);
+        present.extend(told.lines().filter_map(|line| {
+            let mut words = line.split(' ');
+            let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
+            Some((name.to_owned(), version.to_owned()))
+        }));
+    }
+    Ok(present)
 }
 
 /// The bill, as JSON. `lock` is Cargo.lock: it has the hashes of what was fetched.
@@ -161,7 +197,8 @@ impl<'a> Parts<'a> {
                     .targets
                     .iter()
                     .any(|target| target.kind.contains(&TargetKind::ProcMacro));
-                if linked && !in_compiler {
+                let key = (used.name.to_string(), used.version.to_string());
+                if linked && !in_compiler && subject.present.contains(&key) {
                     uses.insert(&used.id);
                     next.push(used);
                 }
@@ -259,7 +296,6 @@ fn uuid(hash: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace::Workspace;
 
     #[test]
     fn it_lists_what_is_linked_and_is_the_same_twice() {
@@ -267,10 +303,13 @@ mod tests {
         let target = "x86_64-unknown-linux-musl";
         let metadata = workspace.metadata(Some(target)).expect("metadata");
         let lock = std::fs::read_to_string(workspace.root.join("Cargo.lock")).expect("lock");
+        let present =
+            present(&workspace, &["cupel", "cupel-gpu-worker"], target).expect("what is linked");
         let subject = Subject {
             program: "cupel",
             carries: &["cupel-gpu-worker"],
             target,
+            present: &present,
             bytes: b"program",
             commit: "d8cebbf",
             date: 1_795_000_000,
@@ -290,7 +329,15 @@ mod tests {
         for name in ["cupel-gpu-worker", "libloading", "rustls", "serde"] {
             assert!(named(name).is_some(), "{name} is linked");
         }
-        for name in ["proptest", "serde_derive", "cc", "xtask", "windows-sys"] {
+        // A resolver is linked where the C library is glibc, and only there.
+        for name in [
+            "proptest",
+            "serde_derive",
+            "cc",
+            "xtask",
+            "windows-sys",
+            "hickory-resolver",
+        ] {
             assert!(named(name).is_none(), "{name} is not");
         }
         for one in components {
