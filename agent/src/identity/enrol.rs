@@ -295,6 +295,7 @@ impl Plan {
         }
         Ok(document)
     }
+
     /// Writes a new key down; its name.
     fn kept(
         &self,

@@ -41,9 +41,7 @@ impl Order {
             on_hold: wanted.lifecycle == Lifecycle::Hold,
         })
     }
-}
 
-impl Order {
     /// Which version.
     pub fn version(&self) -> &str {
         &self.wish.version

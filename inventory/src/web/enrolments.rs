@@ -98,8 +98,10 @@ fn hardware(told: &HardwareIdentity) -> HardwareIdentity {
     }
 }
 
-/// What the node asks for, as the store takes it, and its key.
-fn asked(request: &EnrolmentRequest) -> Result<(Asked, NodeKey), Problem> {
+/// What is asked for, as the store takes it; the key that is to be signed; and who signs.
+async fn asked(app: &App, request: Request) -> Result<(Asked, NodeKey, Arc<Authority>), Problem> {
+    let (parts, incoming) = request.into_parts();
+    let request = read(app, &parts.headers, incoming).await?;
     let key = NodeKey::of_request(&request.request).map_err(|error| {
         Problem::new(
             StatusCode::BAD_REQUEST,
@@ -114,7 +116,8 @@ fn asked(request: &EnrolmentRequest) -> Result<(Asked, NodeKey), Problem> {
         key_protection: request.key_protection,
         key_digest: key.digest(),
     };
-    Ok((asked, key))
+    let authority = app.authority().await.map_err(|error| broken(&error))?;
+    Ok((asked, key, authority))
 }
 
 /// Signs a certificate for this node and key, when it is asked to.
@@ -157,10 +160,8 @@ pub async fn post(
     Extension(token): Extension<JoinToken>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, incoming) = request.into_parts();
-    let request = read(&app, &parts.headers, incoming).await?;
-    let (asked, key) = asked(&request)?;
-    let authority = app.authority().await.map_err(|error| broken(&error))?;
+    let from = guard::address(request.extensions());
+    let (asked, key, authority) = asked(&app, request).await?;
     let sign = sign(&app, &authority, &asked.node, &key);
     match app.store().enrol(&asked, &sign, token.key).await? {
         Enrolled::Done(identity) => {
@@ -173,7 +174,7 @@ pub async fn post(
         Enrolled::Refused(why) => {
             tracing::warn!(node = asked.node, token = token.name, "may not join: {why}");
             if let JoinRefusal::KeyOf(owner) = &why {
-                copied(&app, owner, &asked.node, guard::address(&parts.extensions)).await?;
+                copied(&app, owner, &asked.node, from).await?;
             }
             if let JoinRefusal::OtherHardware { known, told, .. } = &why {
                 tracing::warn!(known, told, "its serial numbers, for whoever decides");
@@ -189,10 +190,8 @@ pub async fn renew(
     Extension(shown): Extension<Shown>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let (parts, incoming) = request.into_parts();
-    let request = read(&app, &parts.headers, incoming).await?;
-    let (asked, key) = asked(&request)?;
-    let authority = app.authority().await.map_err(|error| broken(&error))?;
+    let from = guard::address(request.extensions());
+    let (asked, key, authority) = asked(&app, request).await?;
     let sign = sign(&app, &authority, &asked.node, &key);
     let renewed = app.store().renew(&asked, &sign, &shown.fingerprint).await?;
     match renewed {
@@ -201,7 +200,7 @@ pub async fn renew(
             let node = &shown.identity.node;
             tracing::warn!(node, "the identity is not renewed: {why}");
             if let RenewalRefusal::OtherNode(owner) = &why {
-                copied(&app, owner, &asked.node, guard::address(&parts.extensions)).await?;
+                copied(&app, owner, &asked.node, from).await?;
             }
             Err(Problem::new(
                 StatusCode::FORBIDDEN,
