@@ -40,7 +40,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
     for name in programs {
         copy(&built.directory.join(name), &kit.join(name))?;
     }
-    for name in ["run.sh", "peer.py"] {
+    for name in ["run.sh", "peer.py", "app_fault.py"] {
         let source = workspace.root.join("tests/gpu-acceptance").join(name);
         copy(&source, &kit.join(name))?;
     }

@@ -28,8 +28,8 @@ pub const MAX_RAW: usize = 64 * 1024;
 pub const MAX_OPEN: usize = 64;
 /// A message goes on for at most this long.
 const MAX_SECONDS: f64 = 10.0;
-/// Pieces of one line that are joined.
-const MAX_PIECES: u8 = 32;
+/// Pieces that go on with a line's first one.
+const MAX_FURTHER: u8 = 32;
 
 /// How much was read, and what came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,14 +73,15 @@ struct Open {
     parts: u16,
 }
 
-/// Pieces of a line of `/dev/kmsg`, waiting for the rest.
+/// A piece of a line of `/dev/kmsg` that means nothing by itself, and those that go on with it.
 struct Pieces {
     /// Mark of the first one.
     mark: u64,
     time: Option<Timestamp>,
     source: LogSource,
     text: String,
-    count: u8,
+    /// How many go on with the first one.
+    further: u8,
 }
 
 /// Turns a log, in any format and any mixture of them, into events.
@@ -149,7 +150,8 @@ impl Decoder {
 
     /// Mark of the oldest message that is held back because it may go on.
     pub fn held(&self) -> Option<u64> {
-        let pieces = self.pieces.as_ref().map(|pieces| pieces.mark);
+        let joined = self.pieces.as_ref().filter(|pieces| pieces.further > 0);
+        let pieces = joined.map(|pieces| pieces.mark);
         self.queue.front().map(|slot| slot.mark).or(pieces)
     }
 
@@ -280,47 +282,49 @@ impl Decoder {
         let line = String::from_utf8_lossy(line);
         let options = self.options;
         let record = format::parse(&line, &options);
-        if self.piece(&record) {
+        if record.fragment == Fragment::Further && self.goes_on(&record) {
             return;
         }
         self.join_pieces(sink);
-        self.record(self.mark, record.time, record.source, &record.text, sink);
+        let meant = self.record(self.mark, record.time, record.source, &record.text, sink);
+        // Kernels since 4.10 call whatever was printed as a continuation a piece, and NVIDIA's
+        // driver prints whole lines so: it is read at once. Older ones mark what goes on with it.
+        if record.fragment == Fragment::Piece && !meant {
+            self.pieces = Some(Pieces {
+                mark: self.mark,
+                time: record.time,
+                source: record.source,
+                text: record.text.into_owned(),
+                further: 0,
+            });
+        }
     }
 
-    /// Takes a piece of a line; says whether it was one.
-    fn piece(&mut self, record: &Record<'_>) -> bool {
-        if record.fragment == Fragment::Whole {
+    /// Takes a further piece of a line; says whether there is a first one.
+    fn goes_on(&mut self, record: &Record<'_>) -> bool {
+        let Some(pieces) = &mut self.pieces else {
+            return false;
+        };
+        if pieces.source != record.source || pieces.further >= MAX_FURTHER {
             return false;
         }
-        match &mut self.pieces {
-            Some(pieces) if pieces.source == record.source && pieces.count < MAX_PIECES => {
-                if pieces.text.len() + record.text.len() <= MAX_LINE {
-                    pieces.text.push_str(&record.text);
-                }
-                pieces.count += 1;
-                true
-            }
-            None if record.fragment == Fragment::Piece => {
-                self.pieces = Some(Pieces {
-                    mark: self.mark,
-                    time: record.time,
-                    source: record.source,
-                    text: record.text.clone().into_owned(),
-                    count: 1,
-                });
-                true
-            }
-            Some(_) | None => false,
+        if pieces.text.len() + record.text.len() <= MAX_LINE {
+            pieces.text.push_str(&record.text);
         }
+        pieces.further += 1;
+        true
     }
 
     fn join_pieces(&mut self, sink: &mut impl FnMut(u64, Event)) {
-        if let Some(pieces) = self.pieces.take() {
+        if let Some(pieces) = self.pieces.take()
+            && pieces.further > 0
+        {
             self.record(pieces.mark, pieces.time, pieces.source, &pieces.text, sink);
         }
     }
 
-    /// Reads one record; its later lines only go on with what its first one began.
+    /// Reads one record; its later lines only go on with what its first one began. Says whether it
+    /// means something.
     fn record(
         &mut self,
         mark: u64,
@@ -328,7 +332,7 @@ impl Decoder {
         source: LogSource,
         text: &str,
         sink: &mut impl FnMut(u64, Event),
-    ) {
+    ) -> bool {
         let mut first = true;
         let mut meaningful = false;
         for part in parts(text) {
@@ -345,6 +349,7 @@ impl Decoder {
         }
         self.counts.meaningful += u64::from(meaningful);
         self.drain(sink);
+        meaningful
     }
 
     /// Offers a message to those that are open, the youngest first.

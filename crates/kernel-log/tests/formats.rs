@@ -345,22 +345,45 @@ fn a_live_reader_gets_events_at_once_or_at_the_flush() {
 }
 
 #[test]
-fn pieces_of_a_line_are_joined() {
-    for log in [
-        "4,1,1,c;NVRM: Xid (PCI:0000:9\n4,2,2,+;b:00): 7\n4,3,3,+;9, x\n4,4,4,-;usb 1-1: new\n",
-        "4,1,1,c;NVRM: Xid (PCI:0000:9\n4,2,2,c;b:00): 7\n4,3,3,c;9, x\n",
-    ] {
-        let (events, _) = decode_all(log.as_bytes(), Options::default());
-        assert_eq!(events.len(), 1, "{log}");
-        assert_eq!(events[0].xid, Some(79));
-        assert_eq!(events[0].raw, "NVRM: Xid (PCI:0000:9b:00): 79, x");
-    }
+fn what_goes_on_with_a_line_is_joined() {
+    let log =
+        "4,1,1,c;NVRM: Xid (PCI:0000:9\n4,2,2,+;b:00): 7\n4,3,3,+;9, x\n4,4,4,-;usb 1-1: new\n";
+    let (events, _) = decode_all(log.as_bytes(), Options::default());
+    assert_eq!(events.len(), 1, "{log}");
+    assert_eq!(events[0].xid, Some(79));
+    assert_eq!(events[0].raw, "NVRM: Xid (PCI:0000:9b:00): 79, x");
     let foreign = "4,1,1,c;NVRM: Xid (PCI:0000:9\n12,2,2,+;b:00): 79, x\n";
     assert!(
         decode_all(foreign.as_bytes(), Options::default())
             .0
             .is_empty()
     );
+}
+
+/// As driver 580.159.04 wrote it on an H100 with Linux 6.18.
+#[test]
+fn lines_that_a_driver_prints_as_continuations_are_lines() {
+    let log = "\
+4,361,462591356,c;NVRM: GPU at PCI:0000:00:06: GPU-5286983e-b0f7-b349-07fd-e6c50fa962b0
+4,362,462591367,c;NVRM: GPU Board Serial Number: 1753024038318
+4,363,462591369,c;NVRM: Xid (PCI:0000:00:06): 31, pid=2657, name=python3, channel 0x0000000a, intr 00000000. MMU Fault: ENGINE GRAPHICS GPC1 GPCCLIENT_T1_8 faulted @ 0x8f05_5fe00000. Fault is of type FAULT_PDE ACCESS_TYPE_VIRT_WRITE
+4,364,473080948,c;NVRM: Xid (PCI:0000:00:06): 13, Graphics SM Warp Exception on (GPC 1, TPC 4, SM 0): Misaligned Address
+4,365,473084005,c;NVRM: Xid (PCI:0000:00:06): 13, pid=2671, name=python3, Graphics Exception: channel 0x0000000a, Class 0000cbc0, Offset 00000510, Data 0017e2ac
+";
+    let mut decoder = Decoder::new(Options::default());
+    let mut seen = Vec::new();
+    for (number, line) in (361..).zip(log.lines()) {
+        decoder.feed_record(number, line.as_bytes(), |mark, event| {
+            seen.push((mark, event.xid, event.pid));
+        });
+    }
+    assert_eq!(decoder.held(), None, "each is told at once");
+    let told = [
+        (363, Some(31), Some(2657)),
+        (364, Some(13), None),
+        (365, Some(13), Some(2671)),
+    ];
+    assert_eq!(seen, told);
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod fields;
 mod program;
 mod report;
 mod run;
+mod service;
 mod smi;
 mod without_memfd;
 

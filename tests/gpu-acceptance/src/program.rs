@@ -65,7 +65,7 @@ pub fn run(
             child.wait()?;
             bail!("{name}: no end after {} s, killed", limit.as_secs());
         }
-        workers.extend(children(child.id()));
+        workers.extend(children(child.id()).into_iter().map(|child| child.program));
         thread::sleep(Duration::from_millis(1));
     };
     let path = out.join(format!("{name}.out"));
@@ -77,8 +77,16 @@ pub fn run(
     })
 }
 
-/// The executables of a process's children.
-fn children(parent: u32) -> Vec<String> {
+/// A process that another has started.
+pub struct Worker {
+    /// Its number.
+    pub pid: u32,
+    /// What it runs.
+    program: String,
+}
+
+/// The children of a process.
+pub fn children(parent: u32) -> Vec<Worker> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let path = entry.path();
@@ -90,13 +98,27 @@ fn children(parent: u32) -> Vec<String> {
             .rsplit(") ")
             .next()
             .and_then(|rest| rest.split(' ').nth(1));
+        let pid = entry.file_name().to_string_lossy().parse();
         if ppid.and_then(|ppid| ppid.parse().ok()) == Some(parent)
-            && let Ok(exe) = fs::read_link(path.join("exe"))
+            && let (Ok(pid), Ok(exe)) = (pid, fs::read_link(path.join("exe")))
         {
-            found.push(exe.display().to_string());
+            let program = exe.display().to_string();
+            found.push(Worker { pid, program });
         }
     }
     found
+}
+
+/// The first Python on the path.
+///
+/// # Errors
+/// There is none.
+pub fn python() -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join("python3"))
+        .find(|path| path.is_file())
+        .context("there is no python3")
 }
 
 /// Where the driver's own tool is.

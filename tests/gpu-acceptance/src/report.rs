@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use crate::compare::{Outcome, Row};
 
 /// One step of the acceptance.
@@ -43,6 +45,43 @@ pub fn steps(steps: &[Step]) -> String {
             StepResult::NotRun(why) => ("not run", why),
         };
         line(&mut text, &[step.name, result, seen]);
+    }
+    text
+}
+
+/// The stages of a burn-in and what each measured.
+pub fn stages(burn_in: &Value) -> String {
+    let mut text =
+        "| Stage | Outcome | Seconds | Planted, found | Covered | Measured |\n|---|---|---|---|---|---|\n"
+            .to_owned();
+    for stage in burn_in["stages"].as_array().into_iter().flatten() {
+        let said = |value: &Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        };
+        let measured: Vec<_> = stage["measured"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|one| {
+                let value = one["value"].as_f64().unwrap_or(f64::NAN);
+                format!("{} {value:.1} {}", said(&one["name"]), said(&one["unit"]))
+            })
+            .collect();
+        let proof = &stage["proof"];
+        let cells = [
+            said(&stage["what"]),
+            said(&stage["outcome"]),
+            format!(
+                "{:.1}",
+                stage["elapsed_seconds"].as_f64().unwrap_or(f64::NAN)
+            ),
+            format!("{}, {}", proof["planted"], proof["found"]),
+            said(&stage["coverage"]["percent"]),
+            measured.join(", "),
+        ];
+        line(&mut text, &cells.each_ref().map(String::as_str));
     }
     text
 }

@@ -16,16 +16,17 @@ use crate::compare::{self, Outcome, Row};
 use crate::cuda;
 use crate::program::{self, Ended};
 use crate::report::{self, Step, StepResult};
+use crate::service;
 use crate::smi::Smi;
 
 const SHORT: Duration = Duration::from_secs(60);
 const LONG: Duration = Duration::from_secs(240);
 
 /// What the steps after the GPU's own take.
-const REST: Duration = Duration::from_secs(200);
+const REST: Duration = Duration::from_secs(230);
 
-/// How often the worker is asked while the machine is under load.
-const UNDER_LOAD: usize = 20;
+/// Between two questions while the machine is under load.
+const UNDER_LOAD: Duration = Duration::from_secs(2);
 
 /// Reads a Snapshot as the current schema, and gives it back as plain JSON.
 ///
@@ -42,6 +43,8 @@ struct Acceptance {
     smi: PathBuf,
     out: PathBuf,
     steps: Vec<Step>,
+    /// The stages of the bring-up's burn-in, for the report.
+    stages: String,
 }
 
 /// Runs it; the exit code.
@@ -60,6 +63,7 @@ pub fn run(kit: &Path, out: &Path, minutes: f64, cuda_only: bool) -> anyhow::Res
         smi,
         out: out.to_owned(),
         steps: Vec::new(),
+        stages: String::new(),
     };
     let began = Instant::now();
     let Ok(before) = acceptance.nvidia_smi("smi-before") else {
@@ -109,10 +113,13 @@ pub fn run(kit: &Path, out: &Path, minutes: f64, cuda_only: bool) -> anyhow::Res
         acceptance.replay();
         acceptance.memfd(snapshot.as_ref());
         acceptance.fallback(snapshot.as_ref());
+        acceptance.write(&about)?;
         if began.elapsed() + REST / 2 < limit {
-            acceptance.under_load(snapshot.as_ref());
-            acceptance.bringup();
+            acceptance.bringup(snapshot.as_ref());
+            acceptance.write(&about)?;
         }
+        let steps = service::run(&acceptance.cupel, kit, out);
+        acceptance.steps.extend(steps);
     }
 
     let path = acceptance.write(&about)?;
@@ -216,6 +223,10 @@ impl Acceptance {
         text.push_str(&report::steps(&self.steps));
         text.push_str("\n## Burn-in beside PyTorch\n\n");
         text.push_str(is.measured);
+        if !self.stages.is_empty() {
+            text.push_str("\n## Burn-in of the bring-up\n\n");
+            text.push_str(&self.stages);
+        }
         text.push_str("\n## Comparison\n\n");
         text.push_str(&report::comparison(is.rows));
         let path = self.out.join("report.md");
@@ -375,28 +386,67 @@ impl Acceptance {
         });
     }
 
-    /// The worker is asked again and again while the burn-in has every core, and nvidia-smi asks
-    /// the driver at the same time.
-    fn under_load(&mut self, first: Option<&Value>) {
-        let args = ["burn-in", "--plan", "quick", "--yes", "--output", "json"];
-        let burn_in = program::start(&self.cupel, &args, &self.out, "burn-in");
+    /// The bring-up, while the worker is asked again and again and nvidia-smi asks the driver at the
+    /// same time.
+    fn bringup(&mut self, first: Option<&Value>) {
+        let report = self.out.join("bringup-report").display().to_string();
+        let state = self.out.join("state").display().to_string();
+        let args = [
+            "bringup",
+            "--yes",
+            "--report",
+            &report,
+            "--state-dir",
+            &state,
+        ];
+        let began = Instant::now();
+        let mut child = match program::start(&self.cupel, &args, &self.out, "bringup") {
+            Ok(child) => child,
+            Err(error) => {
+                let why = format!("{error:#}");
+                self.step("bringup", || Ok(StepResult::Failed(why)));
+                return;
+            }
+        };
         let mut took = Vec::new();
         let mut trouble = None;
-        for round in 0..UNDER_LOAD {
+        let ended = loop {
+            match child.try_wait() {
+                Ok(Some(status)) => break Ok(status.code()),
+                Ok(None) if began.elapsed() < LONG => {}
+                Ok(None) | Err(_) => {
+                    // It is ended, so that the machine is left as it was found.
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    break Err(format!("no end after {} s", LONG.as_secs()));
+                }
+            }
             let smi = program::start(&self.smi, &["-q", "-x"], &self.out, "smi-load");
             match self.cupel(&["inspect", "--output", "json"], "load", SHORT) {
                 Ok(ended) => {
                     took.push(ended.took);
-                    trouble = trouble
-                        .or(differs(first, &ended).map(|why| format!("round {round}: {why}")));
+                    let why = differs(first, &ended);
+                    trouble = trouble.or(why.map(|why| format!("round {}: {why}", took.len())));
                 }
-                Err(error) => trouble = trouble.or(Some(format!("round {round}: {error:#}"))),
+                Err(error) => trouble = trouble.or(Some(format!("{error:#}"))),
             }
             if let Ok(mut smi) = smi {
                 // Its own result is of no interest here: it was load.
                 let _ = smi.wait();
             }
-        }
+            std::thread::sleep(UNDER_LOAD);
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        self.step("bringup", || {
+            Ok(match ended {
+                Ok(Some(code @ (0 | 1 | 3))) => {
+                    StepResult::Passed(format!("exit {code} after {seconds:.0} s"))
+                }
+                Ok(code) => StepResult::Failed(format!("exit {code:?} after {seconds:.0} s")),
+                Err(why) => StepResult::Failed(why),
+            })
+        });
+        self.burn_in(&report);
         self.step("worker under load", || {
             took.sort();
             let seen = format!(
@@ -410,53 +460,42 @@ impl Acceptance {
                 Some(why) => StepResult::Failed(format!("{why}; {seen}")),
             })
         });
-        self.step("burn-in, quick plan", || {
-            let mut child = burn_in?;
-            let began = Instant::now();
-            while child.try_wait()?.is_none() {
-                if began.elapsed() > LONG {
-                    child.kill()?;
-                    child.wait()?;
-                    return Ok(StepResult::Failed(format!(
-                        "no end after {} s",
-                        LONG.as_secs()
-                    )));
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            let code = child.wait()?.code();
-            Ok(if code == Some(0) {
-                StepResult::Passed("exit 0".to_owned())
-            } else {
-                StepResult::Failed(format!("exit {code:?}, see burn-in.out and burn-in.err"))
-            })
-        });
     }
 
-    fn bringup(&mut self) {
-        let report = self.out.join("bringup").display().to_string();
-        let state = self.out.join("state").display().to_string();
-        let args = [
-            "bringup",
-            "--yes",
-            "--report",
-            &report,
-            "--state-dir",
-            &state,
-        ];
-        let ended = self.cupel(&args, "bringup", LONG);
-        self.step("bringup", || {
-            let ended = ended?;
+    /// What the burn-in of the bring-up said, stage by stage.
+    fn burn_in(&mut self, report: &str) {
+        let text = fs::read_to_string(Path::new(report).join("bringup.json"));
+        let mut told = String::new();
+        self.step("burn-in of the bring-up", || {
+            let report: Value = serde_json::from_str(&text?).context("bringup.json")?;
+            let reasons = &report["reasons"];
+            let burn_in = &report["burn_in"];
+            told = report::stages(burn_in);
+            let mut unwell = Vec::new();
+            let mut gpu = 0;
+            for stage in burn_in["stages"].as_array().into_iter().flatten() {
+                let kind = stage["stage"].as_str().unwrap_or_default();
+                let outcome = stage["outcome"].as_str().unwrap_or_default();
+                gpu += usize::from(kind.starts_with("gpu") && outcome == "pass");
+                if !matches!(outcome, "pass" | "skipped" | "unsupported") {
+                    unwell.push(format!(
+                        "{}: {outcome}, {}",
+                        stage["name"], stage["reasons"]
+                    ));
+                }
+            }
             let seen = format!(
-                "exit {:?} after {:.0} s",
-                ended.code,
-                ended.took.as_secs_f64()
+                "burn-in {}, {gpu} stages of GPUs passed; verdict {}, {reasons}; {}",
+                burn_in["verdict"],
+                report["verdict"],
+                unwell.join("; ")
             );
-            Ok(if matches!(ended.code, Some(0 | 1 | 3)) {
+            Ok(if gpu > 0 && unwell.is_empty() {
                 StepResult::Passed(seen)
             } else {
                 StepResult::Failed(seen)
             })
         });
+        self.stages = told;
     }
 }

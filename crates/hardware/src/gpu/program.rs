@@ -3,8 +3,8 @@
 //! # Invariants
 //! - The worker's environment is empty but for `LC_ALL=C`; its standard input is the socket,
 //!   standard output is a file in memory for notes, standard error comes back.
-//! - Carried bytes run from a sealed memfd. Where the kernel forbids that
-//!   (`vm.memfd_noexec=2`), from a file of mode 0700 in a directory of mode 0700, removed as soon
+//! - Carried bytes run from a sealed memfd. Where the kernel (`vm.memfd_noexec=2`) or a container
+//!   forbids that, from a file of mode 0700 in a directory of mode 0700, removed as soon
 //!   as it runs.
 
 use std::ffi::OsString;
@@ -163,11 +163,18 @@ fn from_memory(bytes: &[u8]) -> Result<Started, SpawnError> {
                 Err(Launch::Execute(source)) => Err(SpawnError::Memory(source)),
             }
         }
-        Err(errno) if errno == Errno::EACCES || errno == Errno::ENOSYS => from_copy(bytes),
-        Err(errno) => Err(SpawnError::Memory(errno.into())),
+        Err(errno) => {
+            let error = errno.into();
+            if is_forbidden(&error) {
+                from_copy(bytes)
+            } else {
+                Err(SpawnError::Memory(error))
+            }
+        }
     }
 }
 
+/// Whether it is policy: of the kernel (`vm.memfd_noexec=2`), or of a container's filter.
 fn is_forbidden(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     // ENOENT: /proc is not mounted.
@@ -284,6 +291,30 @@ mod tests {
         let mut file = File::from(memory.try_clone().expect("clone"));
         assert!(file.write_all(b"x").is_err(), "sealed");
         speaks(from_memory(&echo()).expect("started"));
+    }
+
+    /// Of this thread, until it ends, memory files are refused as containers refuse them.
+    fn forbid_memory_files() {
+        let filter = seccompiler::SeccompFilter::new(
+            [(libc::SYS_memfd_create, Vec::new())].into_iter().collect(),
+            seccompiler::SeccompAction::Allow,
+            seccompiler::SeccompAction::Errno(Errno::EPERM as u32),
+            std::env::consts::ARCH.try_into().expect("processor"),
+        );
+        let program: seccompiler::BpfProgram = filter.expect("filter").try_into().expect("program");
+        seccompiler::apply_filter(&program).expect("installed");
+    }
+
+    #[test]
+    fn where_memory_files_are_forbidden_a_private_copy_runs() {
+        let thread = std::thread::spawn(|| {
+            forbid_memory_files();
+            assert_eq!(sealed(&echo()).err(), Some(Errno::EPERM));
+            let started = from_memory(&echo()).expect("started");
+            assert!(started.notes.is_none());
+            speaks(started);
+        });
+        thread.join().expect("thread");
     }
 
     #[test]

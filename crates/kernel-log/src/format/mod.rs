@@ -27,9 +27,9 @@ pub(crate) enum Fragment {
     /// Whole (`-`), and everything that is no raw record.
     #[default]
     Whole,
-    /// A piece of a line (`c`).
+    /// A piece of a line (`c`), or a whole line that was printed as one.
     Piece,
-    /// A further piece (`+`).
+    /// What goes on with it (`+`, before Linux 4.10).
     Further,
 }
 

@@ -42,8 +42,10 @@ pub struct Options {
     pub gpu: PciAddress,
     /// All of it together: what is not begun by then is not run.
     pub limit: Duration,
-    /// Of the time that each part would take had it all that it wants.
+    /// Of the time that each part but power would take had it all that it wants.
     pub scale: f64,
+    /// Of the time that power wants: less than a minute proves less.
+    pub power_scale: f64,
     /// How workers are started and watched.
     pub workers: BurnOptions,
 }
@@ -61,15 +63,28 @@ impl Options {
                 *library = Library::At(path.into());
             }
         }
+        let (power_scale, scale) = scales(limit);
         Self {
             kit: kit.to_owned(),
             out: out.to_owned(),
             gpu,
             limit,
-            scale: (limit.as_secs_f64() / WHOLE.as_secs_f64()).min(1.0),
+            scale,
+            power_scale,
             workers,
         }
     }
+}
+
+/// How much of their time power and the rest have. With half of all the time power has all of its
+/// own, and the rest makes do.
+fn scales(limit: Duration) -> (f64, f64) {
+    let (limit, whole) = (limit.as_secs_f64(), WHOLE.as_secs_f64());
+    let power = 2.0 * POWER_SECONDS;
+    if limit < whole / 2.0 {
+        return (limit / whole, limit / whole);
+    }
+    (1.0, ((limit - power) / (whole - power)).min(1.0))
 }
 
 /// What came of it.
@@ -101,7 +116,7 @@ pub fn run(options: &Options) -> Came {
         options,
         began: Instant::now(),
         rate_seconds: RATE_SECONDS * options.scale,
-        power_seconds: POWER_SECONDS * options.scale,
+        power_seconds: POWER_SECONDS * options.power_scale,
         peer: Peer::new(&options.kit, &options.out),
         rows: Vec::new(),
         notes: Vec::new(),
@@ -533,6 +548,7 @@ mod tests {
             gpu: "0000:9b:00.0".parse().expect("address"),
             limit: Duration::from_secs(900),
             scale: 0.05,
+            power_scale: 0.05,
             workers,
         });
         let failed: Vec<_> = came

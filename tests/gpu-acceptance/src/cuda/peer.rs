@@ -18,14 +18,9 @@ pub struct Peer {
 impl Peer {
     /// The script of the kit, and the first Python on the path.
     pub fn new(kit: &Path, out: &Path) -> anyhow::Result<Self> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let python = std::env::split_paths(&path)
-            .map(|directory| directory.join("python3"))
-            .find(|path| path.is_file())
-            .context("there is no python3, so there is no peer")?;
         Ok(Self {
             script: kit.join("peer.py"),
-            python,
+            python: program::python()?,
             out: out.to_owned(),
         })
     }

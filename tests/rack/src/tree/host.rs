@@ -254,8 +254,10 @@ fn log(tree: &mut Tree, machine: &Machine) {
                 c => c.to_string(),
             })
             .collect();
+        // NVIDIA's driver prints its lines as continuations; the kernel marks them so.
+        let flag = if text.starts_with("NVRM: ") { 'c' } else { '-' };
         let line = format!(
-            "{},{},{},-;{text}\n",
+            "{},{},{},{flag};{text}\n",
             record.priority,
             600 + number,
             record.microseconds
