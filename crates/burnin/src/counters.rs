@@ -356,7 +356,7 @@ fn of_adapter(device: &RdmaDevice, all: &mut Vec<Tally>) {
         for counter in &port.counters {
             if TROUBLE.iter().any(|word| counter.name.contains(word)) {
                 all.push(link_error(
-                    counter.name.clone(),
+                    counter.name.to_string(),
                     Some(Resource::Adapter {
                         name: device.name.clone(),
                     }),

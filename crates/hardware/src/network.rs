@@ -65,7 +65,7 @@ fn one(root: &Root, name: &str) -> Option<NetworkInterface> {
         counters: STATISTICS
             .iter()
             .map(|counter| NamedCounter {
-                name: (*counter).to_owned(),
+                name: (*counter).into(),
                 value: statistics.parsed(counter, "a count", count),
             })
             .collect(),

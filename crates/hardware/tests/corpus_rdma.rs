@@ -101,7 +101,7 @@ fn compare_counters(read: &[NamedCounter], directories: &[PathBuf]) -> usize {
     }
     let read: BTreeMap<String, &Reading<_>> = read
         .iter()
-        .map(|counter| (counter.name.clone(), &counter.value))
+        .map(|counter| (counter.name.to_string(), &counter.value))
         .collect();
     assert_eq!(
         read.keys().collect::<Vec<_>>(),

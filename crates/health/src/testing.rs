@@ -405,7 +405,7 @@ pub fn good() -> Snapshot {
         nvswitches: Vec::new(),
         rdma: (0..4).map(adapter).collect(),
         nvme: (0..2).map(drive).collect(),
-        pci: functions,
+        pci: functions.into(),
         memory: Memory {
             total_bytes: Bytes(2_160_000_000_000).into(),
             available_bytes: Bytes(2_100_000_000_000).into(),
@@ -430,7 +430,7 @@ pub fn good() -> Snapshot {
             possible_count: 224.into(),
             numa_nodes: 2.into(),
         },
-        network: Vec::new(),
+        network: Vec::new().into(),
         filesystems: Vec::new(),
         sensors: Vec::new(),
         bmc: Reading::absent("no /dev/ipmi0"),

@@ -17,6 +17,7 @@ pub mod pci;
 pub mod platform;
 pub mod reading;
 pub mod report;
+pub mod shared;
 pub mod snapshot;
 pub mod time;
 pub mod units;
@@ -33,6 +34,7 @@ pub use pci::PciAddress;
 pub use platform::Platform;
 pub use reading::{Counter, Reading};
 pub use report::{CheckReport, Coverage, NotRun, Verdict};
+pub use shared::Shared;
 pub use snapshot::Snapshot;
 pub use time::Timestamp;
 

@@ -250,8 +250,8 @@ fn a_flood_of_findings_parts_and_events_is_cut_and_said_to_be() {
     node.changes = vec![node.changes[0].clone(); 5_000];
     node.standings = vec![node.standings[0]; 5_000];
     let snapshot = node.snapshot.as_mut().expect("a snapshot");
-    snapshot.gpus = vec![snapshot.gpus[0].clone(); 2_000];
-    snapshot.rdma = vec![snapshot.rdma[0].clone(); 2_000];
+    snapshot.gpus = vec![snapshot.gpus[0].clone(); 2_000].into();
+    snapshot.rdma = vec![snapshot.rdma[0].clone(); 2_000].into();
     let page = pages::node(&node);
     assert!(page.len() < 400_000, "{} bytes", page.len());
     let text = parse(&page).text();

@@ -45,7 +45,7 @@ fn count(value: u64) -> Reading<Counter> {
 
 pub(super) fn named(name: &str, value: u64) -> NamedCounter {
     NamedCounter {
-        name: name.to_owned(),
+        name: name.into(),
         value: count(value),
     }
 }
@@ -146,7 +146,8 @@ fn buses(snapshot: &mut Snapshot) {
         carrier_down_count: 1.into(),
         driver: "mlx5_core".to_owned().into(),
         counters: vec![named("rx_crc_errors", 0)],
-    }];
+    }]
+    .into();
     snapshot.nvswitches = vec![Nvswitch {
         pci: gpu_pci(7).with_function(1),
         slot: Reading::absent("none"),

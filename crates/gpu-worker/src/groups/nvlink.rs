@@ -209,7 +209,7 @@ fn counters(gpu: &Gpu<'_>, link: u32, version: Option<u32>) -> Vec<NamedCounter>
 
 fn named(name: &str, told: Told<u64>) -> NamedCounter {
     NamedCounter {
-        name: name.to_owned(),
+        name: name.into(),
         value: reading(told).map(|count| Counter::with_width(count, 64)),
     }
 }

@@ -6,7 +6,7 @@ use cupel_model::snapshot::{
     Bmc, Cpus, Filesystem, FirmwareVersion, Kernel, Memory, NetworkInterface, Node, NvmeController,
     Nvswitch, PciDevice, Problem, RdmaDevice, Sensor, Service,
 };
-use cupel_model::{Reading, Timestamp};
+use cupel_model::{Reading, Shared, Timestamp};
 
 use super::source::Source;
 use crate::deadline::{Late, Pending};
@@ -40,7 +40,7 @@ pub enum Data {
     /// [`Source::Pci`].
     Pci {
         /// All functions, by address.
-        functions: Vec<PciDevice>,
+        functions: Shared<Vec<PciDevice>>,
         /// The NVSwitches among them.
         switches: Vec<Nvswitch>,
     },
@@ -55,7 +55,7 @@ pub enum Data {
     /// [`Source::Cpus`].
     Cpus(Cpus),
     /// [`Source::Network`].
-    Network(Vec<NetworkInterface>),
+    Network(Shared<Vec<NetworkInterface>>),
     /// [`Source::Filesystems`].
     Filesystems(Vec<Filesystem>),
     /// [`Source::Sensors`].

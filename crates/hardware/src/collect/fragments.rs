@@ -28,8 +28,14 @@ impl Fragments {
         Self::default()
     }
 
-    /// Puts a fragment in the place of the one before it, which it gives back.
-    pub fn insert(&mut self, fragment: Fragment) -> Option<Fragment> {
+    /// Puts a fragment in the place of the one before it, which it gives back. Functions that are as
+    /// they were stay one with those of before, and with those of every snapshot.
+    pub fn insert(&mut self, mut fragment: Fragment) -> Option<Fragment> {
+        if let Data::Pci { functions, .. } = &mut fragment.data
+            && let Some(Data::Pci { functions: old, .. }) = self.data(fragment.source)
+        {
+            functions.join(old);
+        }
         self.0.insert(fragment.source, fragment)
     }
 
@@ -90,10 +96,10 @@ impl Fragments {
             taken_at,
             node,
             tenancy,
-            gpus: survey.gpus(&pci),
+            gpus: survey.gpus(&pci).into(),
             nvswitches,
             rdma: match self.data(Source::Rdma) {
-                Some(Data::Rdma(devices)) => devices.clone(),
+                Some(Data::Rdma(devices)) => devices.clone().into(),
                 _ => unread("rdma", &mut problems),
             },
             nvme: match self.data(Source::Nvme) {

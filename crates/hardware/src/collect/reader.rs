@@ -146,7 +146,8 @@ impl Reader {
             }
             Source::Network => {
                 let read = within(root, "network", limits.source, network::collect);
-                Data::Network(problems.take_with("network", read, |_| Vec::new()))
+                let interfaces = problems.take_with("network", read, |_| Vec::new());
+                Data::Network(interfaces.into())
             }
             Source::Filesystems => {
                 let sizes = limits.device;
@@ -205,7 +206,7 @@ impl Reader {
         let functions: Vec<PciDevice> = problems.take_with("pci", read, |_| Vec::new());
         let switches = self.switches(&functions, problems);
         Data::Pci {
-            functions,
+            functions: functions.into(),
             switches,
         }
     }

@@ -2,6 +2,7 @@
 
 use cupel_model::snapshot::NamedCounter;
 use cupel_model::{Counter, Reading};
+use smol_str::format_smolstr;
 
 use crate::error::ReadError;
 use crate::sysfs::Attributes;
@@ -53,7 +54,7 @@ pub fn parse(path: &str, group: &str, text: &str) -> Result<Vec<NamedCounter>, R
                 ReadError::malformed(path, number + 1, line, "a name and a count")
             })?;
             Ok(NamedCounter {
-                name: format!("{group}/{name}"),
+                name: format_smolstr!("{group}/{name}"),
                 value: Reading::Value(counter),
             })
         })

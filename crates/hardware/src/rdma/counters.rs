@@ -2,6 +2,7 @@
 
 use cupel_model::snapshot::NamedCounter;
 use cupel_model::{Counter, Reading};
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::error::{ReadError, reading};
 use crate::root::{Directory, Identity};
@@ -68,7 +69,7 @@ pub fn parse(text: &str, bits: u32) -> Option<Counter> {
 /// The counters in a directory: their names, and by what the directory is known again.
 #[derive(Debug)]
 pub(super) struct Counters {
-    names: Vec<String>,
+    names: Vec<SmolStr>,
     identity: Option<Identity>,
 }
 
@@ -77,7 +78,10 @@ impl Counters {
     pub(super) fn list(directory: &Directory, problems: &mut Vec<ReadError>) -> Self {
         Self {
             identity: directory.identity(),
-            names: list(directory, problems),
+            names: list(directory, problems)
+                .into_iter()
+                .map(Into::into)
+                .collect(),
         }
     }
 
@@ -115,7 +119,7 @@ impl PortCounters {
     pub(super) fn read(&self, port: &Directory) -> Vec<NamedCounter> {
         let mut standard = port.below("counters");
         standard.is_still(self.standard.identity);
-        let texts: Vec<(&String, Result<String, ReadError>)> = self
+        let texts: Vec<(&SmolStr, Result<String, ReadError>)> = self
             .standard
             .names
             .iter()
@@ -140,7 +144,7 @@ impl PortCounters {
             .collect();
         for mut counter in self.hardware.read(port.below("hw_counters")) {
             if self.standard.names.contains(&counter.name) {
-                counter.name = format!("hw_counters/{}", counter.name);
+                counter.name = format_smolstr!("hw_counters/{}", counter.name);
             }
             counters.push(counter);
         }

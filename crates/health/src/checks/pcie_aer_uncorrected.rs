@@ -267,7 +267,7 @@ fn counted(node: &mut crate::testing::Node, name: &str) {
     let mut functions = node.snapshot.pci.iter_mut();
     let function = functions.find(|f| f.address == crate::testing::gpu_pci(2));
     function.expect("the GPU").aer = vec![cupel_model::snapshot::NamedCounter {
-        name: name.to_owned(),
+        name: name.into(),
         value: cupel_model::Counter::exact(1).into(),
     }]
     .into();

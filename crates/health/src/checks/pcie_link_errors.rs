@@ -231,7 +231,7 @@ fn aer(node: &mut crate::testing::Node, name: &str, now: u64) {
         let mut functions = node.snapshot.pci.iter_mut();
         let function = functions.find(|f| f.address == crate::testing::gpu_pci(2));
         function.expect("the GPU").aer = vec![cupel_model::snapshot::NamedCounter {
-            name: format!("correctable/{name}"),
+            name: format!("correctable/{name}").into(),
             value: cupel_model::Counter::exact(count).into(),
         }]
         .into();

@@ -161,7 +161,7 @@ fn counted(node: &mut crate::testing::Node, name: &str, before: Counter, now: Co
     let set = |snapshot: &mut Snapshot, value: Counter| {
         let counters = &mut snapshot.rdma[1].ports[0].counters;
         counters.push(cupel_model::snapshot::NamedCounter {
-            name: name.to_owned(),
+            name: name.into(),
             value: value.into(),
         });
     };

@@ -157,7 +157,7 @@ fn recent(context: &Context<'_>, events: &[(usize, &Event)]) -> Option<f64> {
 #[cfg(test)]
 fn counted(node: &mut crate::testing::Node, port: usize, downs: u64) {
     node.snapshot.rdma[port].ports[0].counters = vec![cupel_model::snapshot::NamedCounter {
-        name: "link_downed".to_owned(),
+        name: "link_downed".into(),
         value: cupel_model::Counter::with_width(downs, 8).into(),
     }];
 }

@@ -3,6 +3,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::pci::PciAddress;
 use crate::reading::{Counter, Reading};
@@ -217,8 +218,9 @@ pub enum NvlinkRemote {
 /// A named counter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NamedCounter {
-    /// The source's own name.
-    pub name: String,
+    /// The source's own name. There are thousands in a node: a short one takes no memory of its own,
+    /// a long one is shared by all copies.
+    pub name: SmolStr,
     /// Its value.
     pub value: Reading<Counter>,
 }

@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::finding::ComponentKind;
 use crate::pci::PciAddress;
 use crate::reading::Reading;
+use crate::shared::Shared;
 use crate::time::Timestamp;
 use crate::units::Seconds;
 
@@ -105,21 +106,21 @@ pub struct Snapshot {
     /// Who owns it.
     pub tenancy: Tenancy,
     /// GPUs, by PCI address: those NVML lists and those on the PCI bus, one entry each.
-    pub gpus: Vec<Gpu>,
+    pub gpus: Shared<Vec<Gpu>>,
     /// NVSwitches on the host's PCI bus, by PCI address.
     pub nvswitches: Vec<Nvswitch>,
     /// RDMA devices, by name.
-    pub rdma: Vec<RdmaDevice>,
+    pub rdma: Shared<Vec<RdmaDevice>>,
     /// NVMe controllers, by name.
     pub nvme: Vec<NvmeController>,
     /// PCI functions, by address.
-    pub pci: Vec<PciDevice>,
+    pub pci: Shared<Vec<PciDevice>>,
     /// Memory.
     pub memory: Memory,
     /// Processors.
     pub cpus: Cpus,
     /// Network interfaces backed by a device, by name.
-    pub network: Vec<NetworkInterface>,
+    pub network: Shared<Vec<NetworkInterface>>,
     /// File systems that the node needs, by mount point.
     pub filesystems: Vec<Filesystem>,
     /// Sensors of hwmon, by device and label.

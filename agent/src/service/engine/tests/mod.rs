@@ -395,7 +395,7 @@ fn data(source: Source, machine: &Snapshot) -> Data {
             switches: machine.nvswitches.clone(),
         },
         Source::Gpu => Data::Gpu(GpuSurvey::unread("there is none to read")),
-        Source::Rdma => Data::Rdma(machine.rdma.clone()),
+        Source::Rdma => Data::Rdma(machine.rdma.to_vec()),
         Source::Nvme => Data::Nvme(machine.nvme.clone()),
         Source::Memory => Data::Memory(machine.memory.clone()),
         Source::Cpus => Data::Cpus(machine.cpus.clone()),
