@@ -1,6 +1,8 @@
 //! `cupel upgrade`: exchanges the installed version for another, and gets back from a bad one; asked
 //! for by a person, or wished by the inventory.
 
+mod wished;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,12 +11,9 @@ use cupel_burnin::parse_duration;
 use cupel_installer::journal::{Ended, Outcome};
 use cupel_installer::layout::KEYS;
 use cupel_installer::release::LARGEST;
-use cupel_installer::wish::{Came, Wished};
 use cupel_installer::{
-    Applier, Architecture, Exchange, InstallError, Journal, Lock, Release, System as _, Terms,
-    Version, facts, plan,
+    Applier, Architecture, Exchange, InstallError, Lock, Release, Terms, Version, facts, plan,
 };
-use cupel_model::wire::UpgradeOutcome;
 
 use crate::context::Context;
 use crate::exit::{Exit, Refused};
@@ -22,17 +21,12 @@ use crate::install::{Machine, agreed, follow, read, refused, sentence};
 use crate::journal;
 use crate::output::note;
 use crate::service::client;
-use crate::service::protocol::Ask;
-use crate::status::Status;
 
 /// Longest signature, in bytes.
 const SIGNATURE: u64 = 16 * 1024;
 
 /// How long a release may take to arrive.
 const FETCHING: Duration = Duration::from_secs(900);
-
-/// Longest reason in a report, in characters.
-const LINE: usize = 500;
 
 /// How long a unit waits for whoever has the lock.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -85,7 +79,7 @@ pub fn run(args: &Args, context: &mut Context) -> anyhow::Result<Exit> {
     match (&args.file, args.recover) {
         (Some(file), _) => upgrade(args, file, &machine, context),
         (None, true) => recover(&machine, context),
-        (None, false) if args.wished => wished(args, &machine, context),
+        (None, false) if args.wished => wished::run(args.probation, &machine, context),
         (None, false) => step(&machine, context),
     }
 }
@@ -183,84 +177,6 @@ fn upgrade(
         }
         Begun::UnderWay(_, before) => end(&follow(machine, before.as_ref())?, context),
     }
-}
-
-/// Begins what the inventory wishes, as the service has it. What comes of it is in the journal: here
-/// that it was refused, and by the unit that carries it out how it ended.
-fn wished(args: &Args, machine: &Machine, context: &Context) -> anyhow::Result<Exit> {
-    let status: Status = client::document(&client::path(&context.root), &Ask::Status {})
-        .context("cannot ask the service which version is wished")?;
-    let Some(wish) = status.wanted.upgrade else {
-        note("no version is wished");
-        return Ok(Exit::Fine);
-    };
-    // It is waited for: the service asks again.
-    let busy = machine.system.busy().context("cannot ask systemd")?;
-    if !busy.is_empty() {
-        return Err(Refused(format!("{} is at work", busy.join(", "))).into());
-    }
-    written_down(machine, |journal| {
-        journal.wish = Some(Wished::begin(journal.wish.take(), wish.clone()));
-    })?;
-    let order = Order {
-        file: &wish.url,
-        signature: None,
-        probation: args.probation,
-        yes: true,
-        terms: Terms {
-            version: Some(wish.version.clone()),
-            downgrade: wish.downgrade,
-        },
-        wished: true,
-    };
-    let (outcome, why) = match begin(order, machine, context) {
-        Ok(Begun::UnderWay(version, _)) => {
-            note(&format!("{version} is exchanged for the one that runs"));
-            return Ok(Exit::Fine);
-        }
-        Ok(Begun::Runs(version)) => {
-            note(&format!("{version} runs already"));
-            (UpgradeOutcome::Done, None)
-        }
-        Err(error) => {
-            let why = in_a_line(&error);
-            note(&format!("version {} is refused: {why}", wish.version));
-            (UpgradeOutcome::Refused, Some(why))
-        }
-    };
-    let at = machine.system.now();
-    written_down(machine, |journal| {
-        if let Some(wished) = journal.wish.as_mut().filter(|wished| wished.wish == wish) {
-            wished.came.get_or_insert(Came { outcome, why, at });
-        }
-    })?;
-    Ok(match outcome {
-        UpgradeOutcome::Done => Exit::Fine,
-        UpgradeOutcome::Waits
-        | UpgradeOutcome::UnderWay
-        | UpgradeOutcome::Refused
-        | UpgradeOutcome::Reverted => Exit::Refused,
-    })
-}
-
-/// Changes the journal, under its lock.
-fn written_down(machine: &Machine, change: impl FnOnce(&mut Journal)) -> anyhow::Result<()> {
-    let _lock = patient_lock(machine)?;
-    let mut journal = machine.journal()?.context("nothing is installed here")?;
-    change(&mut journal);
-    Ok(journal.save(&machine.disk)?)
-}
-
-/// An error for a line of a report.
-fn in_a_line(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    let text = text.strip_prefix("refused: ").unwrap_or(&text);
-    text.split(char::is_control)
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(LINE)
-        .collect()
 }
 
 /// A file, or what is at an address; the inventory's certificate authorities count for it, and that

@@ -3,7 +3,8 @@
 //!
 //! # Invariants
 //! - Nothing is fetched, verified or written here: that is `cupel-wish.service`'s.
-//! - What came of a wish is in the installer's journal, so that a restart changes nothing.
+//! - What came of a wish is in the installer's journal, so that a restart changes nothing: also that
+//!   its file could not be fetched, and when it is tried again.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -13,7 +14,7 @@ use anyhow::Context as _;
 use cupel_hardware::systemd::Job;
 use cupel_installer::facts::{self, Package};
 use cupel_installer::layout::WISH;
-use cupel_installer::wish::{Known, Next, decide};
+use cupel_installer::wish::{Known, Next, Wished, decide};
 use cupel_installer::{InstallError, Journal, System as _};
 use cupel_model::wire::{Lifecycle, UpgradeOutcome, UpgradeState, UpgradeWish, Wanted};
 
@@ -23,7 +24,8 @@ use crate::install::Machine;
 /// How often it is looked how a wish stands that is not over.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// How often the unit is started in vain before it is given up.
+/// How often the unit is started in vain before it is given up. A run that wrote down that it could
+/// not fetch was not in vain.
 const STARTS: u32 = 5;
 
 /// What is wished, and whether the node may be touched for it.
@@ -80,8 +82,34 @@ struct Case {
     order: Order,
     package: Option<Package>,
     starts: u32,
+    /// Attempts to fetch that failed, as the journal has it.
+    unfetched: u32,
     told: Option<UpgradeState>,
     over: bool,
+}
+
+impl Case {
+    fn new(order: Order, package: Option<Package>) -> Self {
+        Self {
+            order,
+            package,
+            starts: 0,
+            unfetched: 0,
+            told: None,
+            over: false,
+        }
+    }
+
+    /// Begins to count starts anew where the one before came as far as to fetch.
+    fn see(&mut self, journal: Option<&Journal>) {
+        let own = journal
+            .and_then(|journal| journal.wish.as_ref())
+            .filter(|own| own.wish == self.order.wish);
+        let unfetched = own.map_or(0, Wished::failed_attempts);
+        if unfetched != self.unfetched {
+            (self.unfetched, self.starts) = (unfetched, 0);
+        }
+    }
 }
 
 fn look_after(machine: &Machine, orders: &Receiver<Option<Order>>, inputs: &Inputs) {
@@ -93,13 +121,8 @@ fn look_after(machine: &Machine, orders: &Receiver<Option<Order>>, inputs: &Inpu
         };
         match news {
             Ok(order) => {
-                case = order.map(|order| Case {
-                    order,
-                    package: facts::package(&machine.disk, &machine.system),
-                    starts: 0,
-                    told: None,
-                    over: false,
-                });
+                case = order
+                    .map(|order| Case::new(order, facts::package(&machine.disk, &machine.system)));
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
@@ -123,6 +146,8 @@ fn look_after(machine: &Machine, orders: &Receiver<Option<Order>>, inputs: &Inpu
 /// How it stands, and whether that is the end of it. Begins it where nothing speaks against it.
 fn look(machine: &Machine, case: &mut Case) -> (UpgradeState, bool) {
     let at = machine.system.now();
+    let journal: Result<Option<Journal>, InstallError> = machine.journal();
+    case.see(journal.as_ref().ok().and_then(Option::as_ref));
     let wish = &case.order.wish;
     let stands = |outcome, why: Option<String>| UpgradeState {
         version: wish.version.clone(),
@@ -134,7 +159,6 @@ fn look(machine: &Machine, case: &mut Case) -> (UpgradeState, bool) {
         let why = "the node is on hold: it is not to be touched".to_owned();
         return (stands(UpgradeOutcome::Waits, Some(why)), false);
     }
-    let journal: Result<Option<Journal>, InstallError> = machine.journal();
     let busy = machine.system.busy();
     let unit = machine.system.service(WISH);
     let known = Known {
@@ -169,6 +193,47 @@ fn look(machine: &Machine, case: &mut Case) -> (UpgradeState, bool) {
                     (stands(UpgradeOutcome::Waits, Some(why)), false)
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cupel_installer::journal::State;
+    use cupel_installer::wish::SHORTEST_PAUSE;
+    use cupel_model::Timestamp;
+
+    #[test]
+    fn a_start_that_came_as_far_as_to_fetch_was_not_in_vain() {
+        let wish = UpgradeWish {
+            version: "0.2.0".to_owned(),
+            url: "https://releases.example/cupel-x86_64".to_owned(),
+            downgrade: false,
+        };
+        let order = Order {
+            wish: wish.clone(),
+            on_hold: false,
+        };
+        let mut journal = Journal::new(State::Settled {
+            version: "0.1.0-aaaaaaaaaaaa".parse().expect("a version"),
+        });
+        let mut case = Case::new(order, None);
+        for _ in 0..3 * STARTS {
+            case.starts += 1;
+            let mut wished = Wished::begin(journal.wish.take(), wish.clone());
+            journal.wish = Some(wished.clone());
+            case.see(Some(&journal));
+            assert_eq!(case.starts, 1);
+            wished.later("no route".to_owned(), Timestamp::EPOCH, SHORTEST_PAUSE);
+            journal.wish = Some(wished);
+            case.see(Some(&journal));
+            assert_eq!(case.starts, 0);
+        }
+        for starts in 1..=STARTS {
+            case.starts += 1;
+            case.see(Some(&journal));
+            assert_eq!(case.starts, starts, "nothing was written down");
         }
     }
 }

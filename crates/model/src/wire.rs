@@ -201,7 +201,8 @@ pub struct WantedState {
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum UpgradeOutcome {
-    /// Not begun: something is at work that is not disturbed.
+    /// Not begun: something is at work that is not disturbed, or its file could not be fetched and
+    /// is fetched again.
     Waits,
     /// It is fetched, tests itself, or is watched.
     UnderWay,

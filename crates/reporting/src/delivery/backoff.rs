@@ -1,9 +1,9 @@
 //! How long to wait after a failure.
 //!
 //! # Invariants
-//! - Between [`FLOOR`] and [`CEILING`], or what the inventory asked for and up to a tenth more;
-//!   spread evenly, so that a fleet that lost its inventory at one moment does not come back at
-//!   one.
+//! - Between [`FLOOR`] and [`CEILING`], or bounds of one's own, or what the inventory asked for and
+//!   up to a tenth more; spread evenly, so that a fleet that lost its inventory at one moment does
+//!   not come back at one.
 
 use std::time::Duration;
 
@@ -19,31 +19,41 @@ pub const CEILING: Duration = Duration::from_secs(5 * 60);
 /// Waits after failures in a row.
 #[derive(Debug)]
 pub struct Backoff {
+    floor: Duration,
+    ceiling: Duration,
     failures: u32,
     random: StdRng,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            failures: 0,
-            random: rand::make_rng(),
-        }
+        Self::between(FLOOR, CEILING, 0)
     }
 }
 
 impl Backoff {
+    /// Waits within these bounds, after `failures` in a row that are remembered elsewhere.
+    pub fn between(floor: Duration, ceiling: Duration, failures: u32) -> Self {
+        Self {
+            floor,
+            ceiling,
+            failures,
+            random: rand::make_rng(),
+        }
+    }
+
     /// Always the same waits, for tests.
     pub fn seeded(seed: u64) -> Self {
         Self {
-            failures: 0,
             random: StdRng::seed_from_u64(seed),
+            ..Self::default()
         }
     }
 
     /// How long to wait after one more failure; `asked` is what the inventory asked for.
     pub fn after(&mut self, asked: Option<Duration>) -> Duration {
-        let wait = delay(self.failures, asked, self.random.random());
+        let random = self.random.random();
+        let wait = bounded(self.floor, self.ceiling, self.failures, asked, random);
         self.failures = self.failures.saturating_add(1);
         wait
     }
@@ -57,16 +67,26 @@ impl Backoff {
 /// The wait after `failures` earlier failures in a row: evenly between [`FLOOR`] and a bound that
 /// starts at twice that and doubles up to [`CEILING`]. `random` is in `0.0..1.0`.
 pub fn delay(failures: u32, asked: Option<Duration>, random: f64) -> Duration {
+    bounded(FLOOR, CEILING, failures, asked, random)
+}
+
+fn bounded(
+    floor: Duration,
+    ceiling: Duration,
+    failures: u32,
+    asked: Option<Duration>,
+    random: f64,
+) -> Duration {
     let random = if random.is_finite() {
         random.clamp(0.0, 1.0)
     } else {
         1.0
     };
     let doubled = 2_u32.checked_pow(failures.saturating_add(1).min(31));
-    let bound = FLOOR
+    let bound = floor
         .saturating_mul(doubled.unwrap_or(u32::MAX))
-        .min(CEILING);
-    let own = FLOOR + bound.saturating_sub(FLOOR).mul_f64(random);
+        .min(ceiling);
+    let own = floor + bound.saturating_sub(floor).mul_f64(random);
     let asked = asked.unwrap_or_default();
     own.max(asked + asked.mul_f64(random / 10.0))
 }
@@ -117,6 +137,18 @@ mod tests {
             .max()
             .expect("waits");
         assert!(most < 20, "{most} of 1000 nodes within one second of 299");
+    }
+
+    #[test]
+    fn bounds_and_failures_may_come_from_elsewhere() {
+        let (floor, ceiling) = (Duration::from_secs(60), Duration::from_secs(3600));
+        for (failures, most) in [(0, 120), (1, 240), (5, 3600), (u32::MAX, 3600)] {
+            for _ in 0..50 {
+                let wait = Backoff::between(floor, ceiling, failures).after(None);
+                assert!(wait >= floor, "{failures}: {wait:?}");
+                assert!(wait <= Duration::from_secs(most), "{failures}: {wait:?}");
+            }
+        }
     }
 
     #[test]

@@ -317,7 +317,7 @@ fn a_file_of_the_inventory_is_fetched_by_the_authority_of_the_identity() {
     for pem in [None, Some(&*other)] {
         let answer = fetched(pem);
         assert!(
-            matches!(answer, Err(FetchError::Connection(_))),
+            matches!(answer, Err(FetchError::Unreachable { .. })),
             "{answer:?}"
         );
     }
