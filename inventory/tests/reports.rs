@@ -123,6 +123,12 @@ async fn a_version_is_wished_until_it_is_unset_and_what_came_of_it_is_in_the_rec
     let told = &record["wanted_state"]["upgrade"];
     assert_eq!(told["outcome"], "reverted");
     assert_eq!(told["why"], "it ended by itself");
+    let (_, page) = inventory.get(&format!("/nodes/{}", node.id())).await;
+    let page = page.as_str().expect("a page");
+    assert!(
+        page.contains("0.2.0 - put back: it ended by itself"),
+        "{page}"
+    );
 
     let bad = json!({ "upgrade": { "version": "0.2.0", "url": "http://releases.example/cupel" } });
     let (status, problem) = inventory.patch(&node.id(), bad).await;

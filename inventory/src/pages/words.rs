@@ -4,7 +4,7 @@
 //! - Every state has a symbol and a word of its own; the tone (a CSS class) only repeats them.
 
 use cupel_model::finding::{Clears, Impact, Scope, Urgency};
-use cupel_model::wire::{ChangeKind, Lifecycle};
+use cupel_model::wire::{ChangeKind, Lifecycle, UpgradeOutcome};
 use cupel_model::{Component, ComponentKind, EventKind, Mode, Performer, RemedyAction, Severity};
 use maud::{Markup, html};
 
@@ -219,6 +219,17 @@ pub fn lifecycle(lifecycle: Lifecycle) -> &'static str {
         Lifecycle::Hold => "hold",
         Lifecycle::Quarantined => "quarantined",
         Lifecycle::Retired => "retired",
+    }
+}
+
+/// What came of a version that is wished, in words.
+pub fn upgrade(outcome: UpgradeOutcome) -> &'static str {
+    match outcome {
+        UpgradeOutcome::Waits => "waits",
+        UpgradeOutcome::UnderWay => "under way",
+        UpgradeOutcome::Done => "done",
+        UpgradeOutcome::Refused => "refused",
+        UpgradeOutcome::Reverted => "put back",
     }
 }
 

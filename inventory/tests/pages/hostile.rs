@@ -2,6 +2,7 @@
 
 use cupel_inventory::pages::{self, view::*};
 use cupel_model::snapshot::Snapshot;
+use cupel_model::wire::UpgradeOutcome;
 use serde_json::Value;
 
 use crate::html::parse;
@@ -186,6 +187,11 @@ fn bad_node() -> Node {
     };
     node.stopped = bad();
     node.wishes_refused = bad();
+    node.upgrade = Some(Upgrade {
+        version: HOSTILE.to_owned(),
+        outcome: Some(UpgradeOutcome::Waits),
+        why: bad(),
+    });
     node.cupel_version = bad();
     node
 }

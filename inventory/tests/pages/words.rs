@@ -3,7 +3,7 @@
 use cupel_inventory::pages::{self, view::*};
 use cupel_model::Reading;
 use cupel_model::snapshot::{Gpu, GpuThermal};
-use cupel_model::wire::GpuVitals;
+use cupel_model::wire::{GpuVitals, UpgradeOutcome};
 
 use crate::html::{Element, parse};
 use crate::{fixture, typical};
@@ -197,6 +197,43 @@ fn a_node_that_never_reported_says_what_to_do() {
     let todo = silent.by_id("todo").expect("what to do").text();
     assert!(todo.contains("Its last verdict was healthy."), "{todo}");
     assert!(todo.contains("find out why it is silent"), "{todo}");
+}
+
+#[test]
+fn a_version_that_is_wished_is_told_with_what_came_of_it() {
+    let shown = |upgrade: Option<Upgrade>| {
+        let mut node = fixture::well();
+        node.upgrade = upgrade;
+        parse(&pages::node(&node)).text()
+    };
+    assert!(!shown(None).contains("Upgrade wished"));
+    let mut upgrade = Upgrade {
+        version: "0.2.0-3f9a1c02b7de".to_owned(),
+        outcome: None,
+        why: None,
+    };
+    let text = shown(Some(upgrade.clone()));
+    assert!(
+        text.contains("Upgrade wished 0.2.0-3f9a1c02b7de - not told yet"),
+        "{text}"
+    );
+    upgrade.outcome = Some(UpgradeOutcome::Waits);
+    upgrade.why = fixture::some(
+        "fetching failed 3 times (cannot connect to releases.example: no route); \
+         tried again in about 4 min",
+    );
+    let text = shown(Some(upgrade.clone()));
+    assert!(
+        text.contains(
+            "Upgrade wished 0.2.0-3f9a1c02b7de - waits: fetching failed 3 times (cannot connect \
+             to releases.example: no route); tried again in about 4 min"
+        ),
+        "{text}"
+    );
+    (upgrade.outcome, upgrade.why) = (Some(UpgradeOutcome::Done), None);
+    let text = shown(Some(upgrade));
+    assert!(text.contains("0.2.0-3f9a1c02b7de - done"), "{text}");
+    assert!(!text.contains("- done:"), "{text}");
 }
 
 #[test]

@@ -226,6 +226,7 @@ pub fn node(name: &str) -> Node {
         next_report_by: Some(ago(-70)),
         stopped: None,
         cupel_version: some("0.1.0"),
+        upgrade: None,
         wishes_refused: None,
         dropped: Dropped::default(),
         changes: changes(&findings),

@@ -6,8 +6,8 @@ use maud::{Markup, html};
 
 use crate::pages::href;
 use crate::pages::text::{count, cut, elided, maybe, maybe_time, reading, span, time, told};
-use crate::pages::view::{Expectation, Node, Worth};
-use crate::pages::words::{lifecycle, rack_name, units};
+use crate::pages::view::{Expectation, Node, Upgrade, Worth};
+use crate::pages::words::{self, lifecycle, rack_name, units};
 
 fn tenancy(tenancy: Tenancy) -> &'static str {
     match tenancy {
@@ -143,6 +143,18 @@ fn identity(node: &Node) -> Markup {
     }
 }
 
+/// Which version is wished, and what came of it.
+fn upgrade(upgrade: &Upgrade) -> Markup {
+    let came = upgrade.outcome.map_or("not told yet", words::upgrade);
+    html! {
+        dt { "Upgrade wished" }
+        dd {
+            (elided(&upgrade.version, 60)) " - " (came)
+            @if let Some(why) = &upgrade.why { ": " (elided(why, 240)) }
+        }
+    }
+}
+
 /// All of it.
 pub(super) fn facts(node: &Node) -> Markup {
     let now = node.context.now;
@@ -159,6 +171,7 @@ pub(super) fn facts(node: &Node) -> Markup {
             (record(node))
             dt { "On the list" } dd { (on_the_list(&line.expectation)) }
             dt { "Identity" } dd { (identity(node)) }
+            @if let Some(wished) = &node.upgrade { (upgrade(wished)) }
             @if let Some(why) = &node.wishes_refused { dt { "Refused wishes" } dd { (elided(why, 120)) } }
             (dropped(node))
             dt { "First report" } dd { (maybe_time(now, node.first_report)) }

@@ -17,7 +17,7 @@ pub use fleet::{
     Capacity, CodeCount, Counts, Fleet, FleetCapacity, FleetQuery, Rack, RackCounts, Show,
 };
 pub use line::{Expectation, FindingLine, Mismatch, NodeLine, Place, RackPlace, Standing};
-pub use node::{Identity, Node, NodePart, Record, StandingChange, VitalsAt, Worth};
+pub use node::{Identity, Node, NodePart, Record, StandingChange, Upgrade, VitalsAt, Worth};
 pub use other::{Login, LoginError, Part, PartFinding, PartLine, PartStay, Problem, Search};
 
 use cupel_model::Timestamp;

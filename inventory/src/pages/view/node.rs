@@ -2,7 +2,9 @@
 
 use cupel_model::enrolment::KeyProtection;
 use cupel_model::snapshot::Tenancy;
-use cupel_model::wire::{BringupSummary, Dropped, FindingChange, GpuVitals, NodeEvent, Tracked};
+use cupel_model::wire::{
+    BringupSummary, Dropped, FindingChange, GpuVitals, NodeEvent, Tracked, UpgradeOutcome,
+};
 use cupel_model::{ComponentKind, Coverage, Snapshot, Timestamp, Verdict};
 
 use super::{Context, NodeLine, Standing};
@@ -52,6 +54,17 @@ pub struct Identity {
     pub key: KeyProtection,
     /// Until when it is good.
     pub until: Timestamp,
+}
+
+/// A version of cupel that is wished.
+#[derive(Clone, Debug)]
+pub struct Upgrade {
+    /// Which.
+    pub version: String,
+    /// What came of it so far; `None` until the node tells.
+    pub outcome: Option<UpgradeOutcome>,
+    /// Why, in the node's words.
+    pub why: Option<String>,
 }
 
 /// A part that is in a node now, or was there last.
@@ -114,6 +127,8 @@ pub struct Node {
     pub stopped: Option<String>,
     /// Version of cupel that it last reported with.
     pub cupel_version: Option<String>,
+    /// The version of cupel that is wished.
+    pub upgrade: Option<Upgrade>,
     /// Why it refused the newest wishes.
     pub wishes_refused: Option<String>,
     /// What it had to drop, over all its reports.

@@ -205,6 +205,18 @@ fn identity(identity: &NodeIdentity) -> view::Identity {
     }
 }
 
+/// The version that is wished, with what the node tells of it; of another wish it tells nothing.
+fn upgrade(record: &NodeRecord) -> Option<view::Upgrade> {
+    let version = record.wanted.upgrade.as_ref()?.version.clone();
+    let told = record.wanted_state.upgrade.as_ref();
+    let told = told.filter(|told| told.version == version);
+    Some(view::Upgrade {
+        outcome: told.map(|told| told.outcome),
+        why: told.and_then(|told| told.why.clone()),
+        version,
+    })
+}
+
 async fn found(app: &App, caller: &Caller, record: NodeRecord) -> Result<String, Problem> {
     let id = record.node.id.clone();
     let store = app.store();
@@ -239,6 +251,7 @@ async fn found(app: &App, caller: &Caller, record: NodeRecord) -> Result<String,
         next_report_by: (node.presence == Presence::Reporting).then_some(record.late_at),
         stopped: record.stopped.as_ref().map(|stopped| stopped.why.clone()),
         cupel_version: Some(record.cupel_version.clone()),
+        upgrade: upgrade(&record),
         wishes_refused: record.wanted_state.refused.clone(),
         dropped: record.dropped,
         findings: record
@@ -317,6 +330,7 @@ fn expected(app: &App, caller: &Caller, entry: ExpectedRecord) -> view::Node {
         next_report_by: None,
         stopped: None,
         cupel_version: None,
+        upgrade: None,
         wishes_refused: None,
         dropped: cupel_model::wire::Dropped::default(),
         findings: Vec::new(),
