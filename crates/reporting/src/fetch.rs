@@ -189,12 +189,7 @@ mod tests {
     #[test]
     fn what_another_attempt_may_mend_is_told_from_what_it_cannot() {
         let says = |status: u16| {
-            let answer = format!(
-                "HTTP/1.1 {status} So
-Content-Length: 0
-
-"
-            );
+            let answer = format!("HTTP/1.1 {status} So\r\nContent-Length: 0\r\n\r\n");
             ask(&answer, 9).expect_err("no file")
         };
         for status in [408, 429, 500, 502, 503, 504] {
@@ -206,25 +201,14 @@ Content-Length: 0
         for cut in [
             "",
             "HTTP/1.1 200",
-            "HTTP/1.1 200 OK
-Content-Length: 5
-
-file",
-            "HTTP/1.1 200 OK
-Transfer-Encoding: chunked
-
-4
-file
-",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfile",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfile\r\n",
         ] {
             let error = ask(cut, 9).expect_err("cut");
             assert!(matches!(error, FetchError::Broken(_)), "{cut:?}: {error}");
             assert!(error.may_pass(), "{cut:?}");
         }
-        let large = "HTTP/1.1 200 OK
-Content-Length: 4
-
-file";
+        let large = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfile";
         assert!(!ask(large, 3).expect_err("too large").may_pass());
         let elsewhere = fetch("http://192.0.2.1/x", None, None, 9, Duration::from_secs(5));
         assert!(!elsewhere.expect_err("in the clear").may_pass());
