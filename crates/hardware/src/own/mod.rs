@@ -5,6 +5,7 @@
 //!   to do with it.
 //! - What cannot be read is left out.
 
+mod heap;
 mod program;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::fs;
 use cupel_model::units::Seconds;
 use nix::unistd::{SysconfVar, sysconf};
 
+pub use heap::Heap;
 pub use program::let_go_of_program;
 
 /// What one process costs.

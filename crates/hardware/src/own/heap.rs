@@ -1,4 +1,4 @@
-//! The heap of the program.
+//! The heap of a program that runs for years.
 //!
 //! # Invariants
 //! - There is one for all threads, whichever C library there is. The service has a dozen threads
@@ -107,58 +107,5 @@ unsafe impl GlobalAlloc for Heap {
                 new
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Both in one test: no other may allocate while pages are counted.
-    #[test]
-    fn what_is_large_is_kept_and_goes_back() {
-        crosses_the_border();
-        goes_back();
-    }
-
-    /// The tests run on it: what grows and shrinks over the border keeps what it holds.
-    fn crosses_the_border() {
-        let numbers = |count: usize| (0..count).map(|n| n % 251).collect::<Vec<_>>();
-        let mut grown = Vec::new();
-        for number in numbers(4 * LARGE) {
-            grown.push(number);
-        }
-        assert_eq!(grown, numbers(4 * LARGE));
-        for count in [2 * LARGE, LARGE / 8 + 1, LARGE / 8, LARGE / 8 - 1, 10] {
-            grown.truncate(count);
-            grown.shrink_to_fit();
-            assert_eq!(grown, numbers(count));
-        }
-    }
-
-    fn goes_back() {
-        let layout = Layout::from_size_align(8 * LARGE, 64).expect("layout");
-        let pages = || {
-            let statm = std::fs::read_to_string("/proc/self/statm").expect("statm");
-            let size = statm
-                .split(' ')
-                .next()
-                .and_then(|size| size.parse::<usize>().ok());
-            size.expect("a number") * PAGE
-        };
-        // SAFETY: the layout is not empty, and what is had is given back by it.
-        let (with, without) = unsafe {
-            let place = Heap.alloc_zeroed(layout);
-            assert!(!place.is_null() && place.cast::<u64>().is_aligned());
-            assert!((0..layout.size()).all(|byte| *place.add(byte) == 0));
-            place.write_bytes(1, layout.size());
-            let with = pages();
-            Heap.dealloc(place, layout);
-            (with, pages())
-        };
-        assert!(
-            with >= without + layout.size(),
-            "{with} bytes with it, {without} without"
-        );
     }
 }
