@@ -69,6 +69,8 @@ enum Kind {
     Latency,
     /// Reports of 12,500 nodes, and the pages afterwards
     Ingest,
+    /// What nodes' certificates cost the inventory: enrolment, handshakes, heartbeats
+    Certificates,
     /// What the service costs, beside prometheus-node-exporter
     Overhead,
     /// NVIDIA's own driver libraries without a GPU, in roots of three releases of Debian
@@ -141,6 +143,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> anyhow::Result<u8> {
     }
     if wanted(Kind::Ingest) {
         soak.take("ingest, 12500 nodes", || fleet::ingest(workspace))?;
+    }
+    if wanted(Kind::Certificates) {
+        soak.take("certificates, 500 nodes", || fleet::certificates(workspace))?;
     }
     if wanted(Kind::Overhead) {
         let plan = overhead::Plan {

@@ -13,12 +13,15 @@ use crate::process::{Running, program};
 /// How long it may take to listen.
 const START: Duration = Duration::from_secs(60);
 
+/// The option of `serve` with which it speaks TLS.
+const SECURE: &str = "--tls-names";
+
 /// An inventory with its tokens.
 #[derive(Debug)]
 pub struct Inventory {
     /// The process.
     pub process: Running,
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https://` with `--tls-names`.
     pub url: String,
     /// What its data are in.
     pub data: PathBuf,
@@ -43,7 +46,8 @@ impl Inventory {
         Self::start_at(directory, &listen, more)
     }
 
-    /// The same at an address of the caller's.
+    /// The same at an address of the caller's. With `--tls-names` what asks by [`Self::api`] has no
+    /// answer: it speaks no TLS.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -51,9 +55,10 @@ impl Inventory {
         std::fs::create_dir_all(directory)?;
         let data = directory.join("inventory");
         let more: Vec<String> = more.iter().map(|&option| option.to_owned()).collect();
-        let process = serve(&data, listen, &more, &directory.join("inventory.log"))?;
-        let url = format!("http://{listen}");
-        wait_for(&url, &process)?;
+        let secure = more.iter().any(|option| option == SECURE);
+        let scheme = if secure { "https" } else { "http" };
+        let url = format!("{scheme}://{listen}");
+        let process = up(&data, listen, &more, &directory.join("inventory.log"), &url)?;
         let said = process.said();
         let token_file = directory.join("admin.token");
         let admin = match std::fs::read_to_string(&token_file) {
@@ -100,8 +105,28 @@ impl Inventory {
         self.answer_of(&["link", "--url", &self.url])
     }
 
+    /// Makes a join token for so many nodes.
+    ///
+    /// # Errors
+    /// The program refuses.
+    pub fn join(&self, name: &str, uses: u32) -> Result<String> {
+        let uses = uses.to_string();
+        let args = ["join", "create", name, "--url", &self.url, "--uses", &uses];
+        let said = self.said(&args)?;
+        let quoted = said.lines().find_map(|line| line.strip_prefix("token = "));
+        let token = quoted.with_context(|| format!("no token in what it said: {said}"))?;
+        Ok(token.trim_matches('"').to_owned())
+    }
+
     /// The last word that the program says.
     fn answer_of(&self, args: &[&str]) -> Result<String> {
+        let said = self.said(args)?;
+        let word = said.split_whitespace().last().map(str::to_owned);
+        word.with_context(|| format!("no answer to {}", args.join(" ")))
+    }
+
+    /// What the program says.
+    fn said(&self, args: &[&str]) -> Result<String> {
         let data = self.data.display().to_string();
         let whole = [args, &["--data", &data]].concat();
         let name = args
@@ -121,8 +146,10 @@ impl Inventory {
             std::thread::sleep(Duration::from_millis(5));
         }
         let said = running.said();
-        let word = said.split_whitespace().last().map(str::to_owned);
-        word.with_context(|| format!("no answer: {said} {}", running.told()))
+        if said.is_empty() {
+            bail!("no answer: {}", running.told());
+        }
+        Ok(said)
     }
 
     /// Kills it.
@@ -139,8 +166,8 @@ impl Inventory {
     /// It does not come up.
     pub fn restart(&mut self) -> Result<()> {
         let log = self.process.log.clone();
-        self.process = serve(&self.data, &self.listen, &self.more, &log)?;
-        wait_for(&self.url, &self.process)
+        self.process = up(&self.data, &self.listen, &self.more, &log, &self.url)?;
+        Ok(())
     }
 }
 
@@ -160,6 +187,34 @@ pub fn write_secret(path: &Path, secret: &str) -> Result<()> {
     Ok(file.write_all(secret.as_bytes())?)
 }
 
+/// Starts one, and waits until it answers.
+fn up(data: &Path, listen: &str, more: &[String], log: &Path, url: &str) -> Result<Running> {
+    let before = listened(&std::fs::read_to_string(log).unwrap_or_default());
+    let process = serve(data, listen, more, log)?;
+    let api = Api::new(url, None);
+    let until = Instant::now() + START;
+    loop {
+        let answers = if url.starts_with("https") {
+            // No client here speaks TLS: it tells so itself once it answers.
+            listened(&process.told()) > before
+        } else {
+            api.get("/healthz").is_ok_and(|answer| answer.status == 200)
+        };
+        if answers {
+            return Ok(process);
+        }
+        if Instant::now() > until {
+            bail!("the inventory does not come up: {}", process.told());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// How often it told that it listens.
+fn listened(told: &str) -> usize {
+    told.matches("listening on ").count()
+}
+
 fn serve(data: &Path, listen: &str, more: &[String], log: &Path) -> Result<Running> {
     let mut args: Vec<OsString> = vec![
         "serve".into(),
@@ -170,20 +225,6 @@ fn serve(data: &Path, listen: &str, more: &[String], log: &Path) -> Result<Runni
     ];
     args.extend(more.iter().map(OsString::from));
     Running::start(&program("cupel-inventory")?, &args, &[], log)
-}
-
-fn wait_for(url: &str, process: &Running) -> Result<()> {
-    let api = Api::new(url, None);
-    let until = Instant::now() + START;
-    loop {
-        if api.get("/healthz").is_ok_and(|answer| answer.status == 200) {
-            return Ok(());
-        }
-        if Instant::now() > until {
-            bail!("the inventory does not come up: {}", process.told());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// The word that begins so.

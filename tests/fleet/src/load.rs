@@ -26,6 +26,9 @@ const NUMBER: &str = "@NODE@";
 const SEQUENCE: &str = "9007199254740000";
 const NOW: &str = "@NOW@";
 
+/// Stands for a signing request, as a text of JSON.
+const REQUEST: &str = "@REQUEST@";
+
 /// Bodies that are made before they are sent.
 const AT_ONCE: u32 = 500;
 
@@ -48,6 +51,8 @@ pub struct Template {
     full: String,
     heartbeat: String,
     changes: String,
+    enrolment: String,
+    id: String,
     chassis: String,
 }
 
@@ -88,7 +93,8 @@ impl Figures {
         self.latencies.get(at).copied().unwrap_or_default()
     }
 
-    fn add(&mut self, other: Self) {
+    /// These and others; what is sorted must be sorted again.
+    pub fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
         self.took += other.took;
         self.bytes += other.bytes;
@@ -163,6 +169,26 @@ impl Template {
         names.retain(|name| name.len() >= 6);
         names.sort();
         names.dedup();
+        let others = id.get(..id.len().saturating_sub(6)).unwrap_or_default();
+        let numbered = |value: &Value| {
+            let mut text = value.to_string();
+            for name in &names {
+                text = text.replace(&format!("\"{name}\""), &format!("\"{name}{NUMBER}\""));
+            }
+            text.replace(&format!("\"{id}\""), &format!("\"{others}{NUMBER}\""))
+        };
+        let hardware = &snapshot["node"];
+        let enrolment = numbered(&json!({
+            "schema_version": snapshot["schema_version"],
+            "cupel_version": snapshot["cupel_version"],
+            "node": id, "id_source": hardware["id_source"], "hostname": hardware["hostname"],
+            "hardware": {
+                "serial": hardware["serial"],
+                "chassis_serial": hardware["chassis_serial"],
+                "board_serial": hardware["board_serial"],
+            },
+            "key_protection": "file", "request": REQUEST,
+        }));
         let made = bodies.map(|body| {
             let report = json!({
                 "schema_version": snapshot["schema_version"],
@@ -173,19 +199,15 @@ impl Template {
                 "dropped": {"heartbeats": 0, "fulls": 0, "changes": 0},
                 "body": body,
             });
-            let mut text = report.to_string();
-            for name in &names {
-                text = text.replace(&format!("\"{name}\""), &format!("\"{name}{NUMBER}\""));
-            }
-            let others = id.get(..id.len().saturating_sub(6)).unwrap_or_default();
-            let text = text.replace(&format!("\"{id}\""), &format!("\"{others}{NUMBER}\""));
-            text.replace(&format!("\"{SEQUENCE}\""), SEQUENCE)
+            numbered(&report).replace(&format!("\"{SEQUENCE}\""), SEQUENCE)
         });
         let [full, heartbeat, changes] = made;
         Ok(Self {
             full,
             heartbeat,
             changes,
+            enrolment,
+            id: format!("{others}{NUMBER}"),
             chassis: snapshot["node"]["chassis_serial"]
                 .as_str()
                 .context("a chassis serial")?
@@ -199,6 +221,34 @@ impl Template {
             .replace(SEQUENCE, &sequence.to_string())
             .replace(NOW, &jiff::Timestamp::now().to_string());
         Ok(zstd::bulk::compress(text.as_bytes(), 3)?)
+    }
+
+    /// The full report of a node, compressed.
+    ///
+    /// # Errors
+    /// Compression's.
+    pub fn full(&self, node: u32, sequence: u64) -> Result<Vec<u8>> {
+        Self::made(&self.full, node, sequence)
+    }
+
+    /// A heartbeat of a node, compressed.
+    ///
+    /// # Errors
+    /// Compression's.
+    pub fn heartbeat(&self, node: u32, sequence: u64) -> Result<Vec<u8>> {
+        Self::made(&self.heartbeat, node, sequence)
+    }
+
+    /// What a node asks to be enrolled by, with this signing request (PEM).
+    pub fn enrolment(&self, node: u32, request: &str) -> String {
+        let quoted = Value::from(request).to_string();
+        let text = self.enrolment.replace(NUMBER, &format!("{node:06}"));
+        text.replace(&format!("\"{REQUEST}\""), &quoted)
+    }
+
+    /// Id of a node of the fleet.
+    pub fn id(&self, node: u32) -> String {
+        self.id.replace(NUMBER, &format!("{node:06}"))
     }
 
     /// Chassis serial of a node of the fleet.
@@ -217,9 +267,7 @@ impl Template {
 /// # Errors
 /// A report is refused, or nobody answers.
 pub fn first_reports(template: &Template, plan: &Plan, api: &Api) -> Result<Figures> {
-    rounds(plan, api, 1, |node| {
-        Template::made(&template.full, node, 1000)
-    })
+    rounds(plan, api, 1, |node| template.full(node, 1000))
 }
 
 /// Sends heartbeats of all nodes; two of a hundred tell of a finding instead, one of everything.

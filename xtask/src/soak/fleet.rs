@@ -1,4 +1,5 @@
-//! A fleet and its inventory: how soon a fault is seen, and how many nodes one inventory bears.
+//! A fleet and its inventory: how soon a fault is seen, how many nodes one inventory bears, and what
+//! their certificates cost it.
 //!
 //! # Invariants
 //! - Release builds, run as the examples of tests/fleet.
@@ -13,6 +14,9 @@ use crate::workspace::Workspace;
 
 /// Nodes, connections, rounds of heartbeats.
 const INGEST: [&str; 3] = ["12500", "32", "3"];
+
+/// Nodes with an identity each, senders, rounds of heartbeats by each way.
+const CERTIFICATES: [&str; 3] = ["500", "32", "10"];
 
 /// What the examples run.
 const BUILT: [&str; 4] = [
@@ -68,6 +72,11 @@ pub fn ingest(workspace: &Workspace) -> anyhow::Result<(Outcome, String)> {
         ));
     }
     Ok((outcome, figures))
+}
+
+/// What 500 nodes' certificates cost the inventory, beside a token in the clear.
+pub fn certificates(workspace: &Workspace) -> anyhow::Result<(Outcome, String)> {
+    example(workspace, "certificates", &CERTIFICATES)
 }
 
 /// The number before ` B each` on the line that begins so.
