@@ -2,6 +2,8 @@
 
 #[path = "enrolment/machine.rs"]
 mod machine;
+#[path = "enrolment/sessions.rs"]
+mod sessions;
 mod support;
 
 use std::time::Duration;

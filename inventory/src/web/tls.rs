@@ -3,6 +3,8 @@
 //! # Invariants
 //! - A client need show no certificate. One that it shows is of this inventory's authority and good
 //!   at this time, else there is no connection.
+//! - A session that goes on has the certificate that it began with, which is not verified again:
+//!   whose it is, and whether that is good now, is looked up with every request.
 //! - What is read anew takes the place of what was there only if it can be used; connections that
 //!   are there go on.
 
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
@@ -239,6 +242,9 @@ fn assemble(
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Nodes come once a minute, each on a connection of its own, and go on with their session. They
+    // keep it themselves: what rustls remembers is 256 of all nodes' sessions.
+    config.ticketer = Ticketer::new()?;
     Ok(config)
 }
 

@@ -1,14 +1,18 @@
-//! TLS: an inventory is believed when its certificate is good, and not otherwise.
+//! TLS: an inventory is believed when its certificate is good, and not otherwise; and a session goes
+//! on from one connection to the next.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::routing::post;
 use axum_server::tls_rustls::RustlsConfig;
 use cupel_reporting::{Class, Delivery, DeliveryError, DeliverySettings, Outcome, Spooled};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::server::{ServerSessionMemoryCache, StoresServerSessions};
 
 use crate::support::NODE;
 
@@ -20,8 +24,41 @@ fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("authority")
 }
 
+/// Sessions, and how many of them went on.
+#[derive(Debug)]
+struct Sessions {
+    kept: Arc<ServerSessionMemoryCache>,
+    went_on: AtomicUsize,
+}
+
+impl StoresServerSessions for Sessions {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.kept.put(key, value)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.kept.get(key)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let session = self.kept.take(key);
+        let found = usize::from(session.is_some());
+        self.went_on.fetch_add(found, Ordering::Relaxed);
+        session
+    }
+
+    fn can_cache(&self) -> bool {
+        true
+    }
+}
+
 /// An inventory with a certificate for `name`; its authority in `ca.pem`.
 async fn inventory(directory: &Path, name: &str) -> SocketAddr {
+    remembering(directory, name).await.0
+}
+
+/// The same, and the sessions that it keeps. It closes each connection after its answer.
+async fn remembering(directory: &Path, name: &str) -> (SocketAddr, Arc<Sessions>) {
     let authority = authority();
     std::fs::write(directory.join("ca.pem"), authority.pem()).expect("write");
     std::fs::write(directory.join("token"), "token").expect("write");
@@ -34,12 +71,22 @@ async fn inventory(directory: &Path, name: &str) -> SocketAddr {
     )
     .await
     .expect("tls");
+    let sessions = Arc::new(Sessions {
+        kept: ServerSessionMemoryCache::new(8),
+        went_on: AtomicUsize::new(0),
+    });
+    let mut config = tls.get_inner().as_ref().clone();
+    config.session_storage = Arc::clone(&sessions) as Arc<dyn StoresServerSessions>;
+    tls.reload_from_config(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
     listener.set_nonblocking(true).expect("nonblocking");
     let address = listener.local_addr().expect("address");
     let app = Router::new().route(
         "/v1/reports",
-        post(|| async { (StatusCode::OK, ANSWER.replace("NODE", NODE)) }),
+        post(|| async {
+            let close = [(header::CONNECTION, "close")];
+            (StatusCode::OK, close, ANSWER.replace("NODE", NODE))
+        }),
     );
     tokio::spawn(async move {
         axum_server::from_tcp_rustls(listener, tls)
@@ -47,7 +94,7 @@ async fn inventory(directory: &Path, name: &str) -> SocketAddr {
             .serve(app.into_make_service())
             .await
     });
-    address
+    (address, sessions)
 }
 
 fn settings(directory: &Path, url: String) -> DeliverySettings {
@@ -74,6 +121,19 @@ async fn a_certificate_of_the_given_authority_for_this_name_is_believed() {
         Delivery::new(&settings(directory.path(), format!("https://{address}"))).expect("delivery");
     let outcome = delivery.post(&report()).await;
     assert!(matches!(outcome, Outcome::Delivered(_)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn the_next_connection_goes_on_with_the_session() {
+    let directory = tempfile::tempdir().expect("directory");
+    let (address, sessions) = remembering(directory.path(), "127.0.0.1").await;
+    let mut delivery =
+        Delivery::new(&settings(directory.path(), format!("https://{address}"))).expect("delivery");
+    for before in 0..3 {
+        let outcome = delivery.post(&report()).await;
+        assert!(matches!(outcome, Outcome::Delivered(_)), "{outcome:?}");
+        assert_eq!(sessions.went_on.load(Ordering::Relaxed), before);
+    }
 }
 
 #[tokio::test]
