@@ -218,8 +218,9 @@ pub enum NvlinkRemote {
 /// A named counter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NamedCounter {
-    /// The source's own name. There are thousands in a node: a short one takes no memory of its own,
-    /// a long one is shared by all copies.
+    // There are thousands in a node: a short one takes no memory of its own, a long one is shared by
+    // all copies.
+    /// The source's own name.
     pub name: SmolStr,
     /// Its value.
     pub value: Reading<Counter>,
