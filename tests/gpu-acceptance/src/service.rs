@@ -16,6 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use cupel_hardware::clock;
+use cupel_model::{Event, Timestamp};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -229,23 +231,16 @@ impl Service {
         Ok(held(worker.pss_kib > 0, seen))
     }
 
-    fn xids(&self) -> Vec<Value> {
+    fn xids(&self, since: Timestamp) -> Vec<String> {
         let text = fs::read_to_string(self.out.join("events.out")).unwrap_or_default();
-        text.lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .filter(|line| {
-                line["event"]["code"]
-                    .as_str()
-                    .is_some_and(|code| code.starts_with("xid"))
-            })
-            .collect()
+        xids(&text, since)
     }
 
     /// An application goes wrong; how long until the service tells what the driver said.
     fn fault(&self, kit: &Path, what: &str) -> anyhow::Result<StepResult> {
-        let before = self.xids().len();
-        let records = driver_records().len();
         let python = program::python()?;
+        let records = driver_records().len();
+        let began = clock::now();
         let script = kit.join("app_fault.py").display().to_string();
         let ended = program::run(&python, &[&script, what], &self.out, what, ASK * 3)?;
         let returned = Instant::now();
@@ -254,11 +249,7 @@ impl Service {
                 "the application did not go wrong as told, see {what}.err"
             )));
         }
-        loop {
-            let now = self.xids();
-            if now.len() > before {
-                break;
-            }
+        while self.xids(began).is_empty() {
             if returned.elapsed() > TOLD {
                 let said = driver_records().len().saturating_sub(records);
                 return Ok(if said == 0 {
@@ -272,16 +263,10 @@ impl Service {
         let after = returned.elapsed();
         // What belongs together comes together.
         thread::sleep(Duration::from_secs(1));
-        let codes: Vec<_> = self
-            .xids()
-            .split_off(before)
-            .iter()
-            .filter_map(|line| line["event"]["code"].as_str().map(str::to_owned))
-            .collect();
         Ok(StepResult::Passed(format!(
             "told {:.2} s after the application ended: {}",
             after.as_secs_f64(),
-            codes.join("; ")
+            self.xids(began).join("; ")
         )))
     }
 
@@ -370,6 +355,19 @@ fn ask(cupel: &Path, out: &Path, args: &[&str], name: &str) -> anyhow::Result<Va
     serde_json::from_str(&ended.stdout).context("its JSON")
 }
 
+/// Codes of the XIDs that the driver wrote since then, of what `cupel events --output jsonl` told. A
+/// line of the fault before may come late: the kernel holds one back that the driver has not ended.
+fn xids(told: &str, since: Timestamp) -> Vec<String> {
+    told.lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|line| {
+            let event: Event = serde_json::from_value(line["event"].clone()).ok()?;
+            let new = event.time.is_some_and(|time| time >= since);
+            (new && event.xid.is_some()).then_some(event.code)
+        })
+        .collect()
+}
+
 /// Raw records of the driver in the kernel log, where it can be read.
 fn driver_records() -> Vec<String> {
     let log = fs::OpenOptions::new()
@@ -389,4 +387,35 @@ fn driver_records() -> Vec<String> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_line_of_the_fault_before_is_not_of_this_one() {
+        let log = "\
+4,363,167541478,c;NVRM: Xid (PCI:0000:00:06): 13, pid=2261, name=python3, Graphics Exception
+4,364,169368480,c;NVRM: Xid (PCI:0000:00:06): 43, pid=2271, name=python3, channel 0x0000000a
+4,365,169368490,-;nvme nvme0: I/O tag 1 (1001) opcode 0x2 (I/O Cmd) QID 1 timeout, aborting
+";
+        let since =
+            |seconds: i64| Timestamp::from_microseconds(seconds * 1_000_000).expect("a time");
+        let options = cupel_kernel_log::Options {
+            boot_time: Some(since(0)),
+            ..Default::default()
+        };
+        let mut told = "{\"happened\":\"missed\",\"count\":1}\n".to_owned();
+        let mut decoder = cupel_kernel_log::Decoder::new(options);
+        let mut tell = |event: Event| {
+            let line = serde_json::json!({"happened": "event", "event": event});
+            told.push_str(&format!("{line}\n"));
+        };
+        decoder.feed(log.as_bytes(), &mut tell);
+        decoder.finish(&mut tell);
+        assert_eq!(xids(&told, since(160)), ["xid.13", "xid.43"]);
+        assert_eq!(xids(&told, since(168)), ["xid.43"]);
+        assert!(xids(&told, since(170)).is_empty());
+    }
 }
